@@ -1,0 +1,29 @@
+# Everything runs in .venv, made here: `make demo` and `make test` need python >= 3.11, make and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := runs/demo
+
+.PHONY: demo test lint format types clean
+
+# An editable install so that the command, the tests and a checkout under edit are one thing.
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("kallima needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + ": make PYTHON=python3.12") if not (3, 11) <= sys.version_info[:2] < (3, 14) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch>=2.11,<2.14"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv runs .pytest_cache .ruff_cache .mypy_cache

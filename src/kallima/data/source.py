@@ -1,0 +1,64 @@
+"""Where examples come from. A source has named fields, a length, a content fingerprint and its examples in order."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kallima.data.spec import Field
+
+Example = dict[str, Any]
+"""Raw values by field name: image uint8 (H, W, C) array of native size, label int, attributes float32 (A,), text str,
+points float32 (D,) in the data's own units."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing in the data that cannot be used: where it is and what is wrong, in plain words."""
+
+    path: str
+    problem: str
+
+
+class Source(ABC):
+    """A set of examples. Nothing is decoded before it is asked for; nothing of the user's is ever written to.
+
+    `name` is what --data said, in the form that opens the same source again; `split` is "train", "test" or "all".
+    `fields` describes the raw examples (images of differing sizes have height and width None).
+    """
+
+    name: str
+    split: str
+    fields: Mapping[str, Field]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def examples(self) -> Iterator[Example]:
+        """Yield every example in order, in memory that does not grow with their number.
+
+        Raises:
+            DataError: an example is broken; the message names it.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the content (names, bytes, labels) in hex: equal for equal data, wherever it lies."""
+
+    def check(self) -> list[Problem]:
+        """Look at every example and return what is broken and why. `len(self)` counts broken ones too."""
+        return []
+
+
+class PointSource(Source):
+    """Points drawn from a known distribution."""
+
+    @abstractmethod
+    def log_density(self, points: np.ndarray) -> np.ndarray | None:
+        """Return log p at (N, D) points as float64 (N,), or None where it has no closed form."""
+
+    modes: ClassVar[np.ndarray | None] = None  # (M, D) centres, where the distribution is a mixture
+    mode_deviation: ClassVar[float | None] = None  # the standard deviation of each

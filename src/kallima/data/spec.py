@@ -1,0 +1,115 @@
+"""What an example holds: named fields with shapes, ranges and units. Plain data, no torch."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from kallima.errors import DataError
+
+
+@dataclass(frozen=True)
+class Field:
+    """One named part of an example. A subclass is a kind; its `remedy` says how data comes to have it."""
+
+    remedy: ClassVar[str]
+    kinds: ClassVar[dict[str, type["Field"]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Field.kinds[cls.__name__.lower()] = cls
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object from which `field_from_json` builds an equal field."""
+        return {"kind": type(self).__name__.lower(), **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Image(Field):
+    """A picture: uint8 (height, width, channels) in storage, float (channels, height, width) in [-1, 1] in a batch.
+
+    1 channel is grey, 3 RGB, 4 RGBA. A source whose images differ in size has `height` and `width` None.
+    """
+
+    remedy: ClassVar[str] = "point --data at a folder of images, or at an .npz with an array of shape (N, H, W) or (N, H, W, C)"
+    channels: int
+    height: int | None
+    width: int | None
+
+
+@dataclass(frozen=True)
+class Label(Field):
+    """One class out of `classes`: int64 index."""
+
+    remedy: ClassVar[str] = "put the images of each class in a folder of its own, or add a metadata.csv with the columns file_name and label"
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Attributes(Field):
+    """Several yes-or-no properties at once: float (len(names),) of 0 and 1."""
+
+    remedy: ClassVar[str] = "add a metadata.csv with the column file_name and one column of 0 and 1 an attribute"
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Text(Field):
+    """A string, such as a caption."""
+
+    remedy: ClassVar[str] = "add a metadata.csv with the columns file_name and text"
+
+
+@dataclass(frozen=True)
+class Points(Field):
+    """A vector of `dimensions` numbers: float32. In a batch it is (value - offset) / scale, in files the value itself."""
+
+    remedy: ClassVar[str] = "give a point set such as ring, or an .npz with an array of shape (N, D)"
+    dimensions: int
+    offset: tuple[float, ...] | None = None  # None: nothing is shifted or scaled
+    scale: tuple[float, ...] | None = None
+
+
+def field_from_json(data: Mapping[str, Any]) -> Field:
+    """Build a field from what `Field.to_json` gave."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items() if name != "kind"}
+    return Field.kinds[data["kind"]](**values)
+
+
+@dataclass(frozen=True)
+class Spec(Mapping[str, Field]):
+    """The fields of an example by name. A set has one field called "image", "points", "label", …: its kind in lower case."""
+
+    fields: Mapping[str, Field]
+
+    def __getitem__(self, name: str) -> Field:
+        return self.fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.fields.items())))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} ({type(field).__name__})" for name, field in self.fields.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object from which `Spec.from_json` builds an equal spec."""
+        return {name: field.to_json() for name, field in self.fields.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Spec":
+        """Build a spec from what `Spec.to_json` gave."""
+        return cls({name: field_from_json(field) for name, field in data.items()})
+
+    def demand(self, needs: Mapping[str, type[Field]], who: str) -> None:
+        """Refuse data that lacks what `who` needs.
+
+        Raises:
+            DataError: a needed field is absent or of another kind; the message gives the remedy.
+        """
+        for name, kind in needs.items():
+            if not isinstance(self.fields.get(name), kind):
+                raise DataError(f"{who} needs '{name}' ({kind.__name__}), but the data has only {self}: {kind.remedy}")

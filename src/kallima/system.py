@@ -1,0 +1,130 @@
+"""What every system is: players, and phases in which one of them moves. Capabilities say how to use the result."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from kallima.data.batch import Batch
+from kallima.data.spec import Spec
+
+Terms = Mapping[str, Tensor]
+"""The named terms of a loss, each a scalar; what a player minimises is their sum."""
+
+OptimizerFactory = Callable[..., torch.optim.Optimizer]
+"""parameters, **engine options -> optimizer; `adam` and `sgd` make them."""
+
+Schedule = Callable[[float], float]
+"""progress in [0, 1] -> multiplier of the learning rate; pure, so there is nothing to save."""
+
+
+def adam(learning_rate: float, *, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0) -> OptimizerFactory:
+    """Adam (Kingma & Ba 2015); with `weight_decay` its decoupled form (Loshchilov & Hutter 2019)."""
+
+    def make(parameters: Iterable[nn.Parameter], **engine: Any) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=learning_rate, betas=betas, weight_decay=weight_decay, **engine)
+
+    return make
+
+
+class Player:
+    """The modules that one optimiser moves.
+
+    A parameter reached twice (tied weights, Q sharing the discriminator's trunk) counts once.
+    `constraint` runs without gradients after each step (weight clipping), `clip` bounds the gradient's L2 norm before it.
+    `average` is the decay of an exponential moving average of the weights, 0 for none: what is averaged is what
+    sampling uses.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *modules: nn.Module,
+        optimizer: OptimizerFactory,
+        schedule: Schedule | None = None,
+        constraint: Callable[[], None] | None = None,
+        clip: float | None = None,
+        average: float = 0.0,
+    ):
+        self.name, self.modules, self.optimizer, self.schedule = name, modules, optimizer, schedule
+        self.constraint, self.clip, self.average = constraint, clip, average
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return each parameter once, in the order of the modules."""
+        return list(dict.fromkeys(p for module in self.modules for p in module.parameters()))
+
+
+class Phase:
+    """One turn of the game: `player` takes `repeats` steps down the sum of `loss(*batches)`'s terms.
+
+    `reads` names the data stream of each batch; each repeat draws fresh ones. The phase has its turn in every
+    `every`-th step, and only while progress lies in `during` (start included, end excluded but for 1).
+    A loss may return `(terms, notes)`: `after(notes)` then runs without gradients after the step (adaptive weights,
+    image pools). Notes are averaged over micro-batches and ranks where they are scalars, concatenated where batches.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        player: Player,
+        loss: Callable[..., Terms | tuple[Terms, Mapping[str, Tensor]]],
+        *,
+        reads: Sequence[str] = ("data",),
+        repeats: int = 1,
+        every: int = 1,
+        during: tuple[float, float] = (0.0, 1.0),
+        after: Callable[[Mapping[str, Tensor]], None] | None = None,
+    ):
+        self.name, self.player, self.loss, self.reads = name, player, loss, tuple(reads)
+        self.repeats, self.every, self.during, self.after = repeats, every, during, after
+
+    def has_turn(self, step: int, progress: float) -> bool:
+        """Say whether the phase is played at this step (counted from 0)."""
+        start, end = self.during
+        return step % self.every == 0 and start <= progress and (progress < end or end == 1.0)
+
+
+class System(nn.Module, ABC):
+    """Players, phases, and what can be done with the result.
+
+    `simultaneous` systems take all gradients of a step before any player moves. `frozen` modules belong to no player
+    (feature networks): they stay in evaluation mode. `spec` is what the system was built for.
+    The trainer fills the buffers `progress` (in [0, 1]) and `step`, which annealed losses may read.
+    """
+
+    simultaneous: ClassVar[bool] = False
+    frozen: tuple[nn.Module, ...] = ()
+    spec: Spec
+    progress: Tensor
+    step: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("progress", torch.zeros(()))
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    @abstractmethod
+    def game(self) -> list[Phase]:
+        """Return the phases in the order in which they are played; pure, called once."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the system lives."""
+        return self.progress.device
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """Draws new examples."""
+
+    def sample(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Return `count` examples on the system's device: images (count, C, H, W) in [-1, 1], points (count, D).
+
+        `rng` is a generator on the CPU (draws are the same on every device); None uses the default one.
+        """
+        ...
+
+
+__all__ = ["Batch", "Phase", "Player", "Samples", "Schedule", "System", "Terms", "adam"]
