@@ -1,2 +1,3 @@
 """kallima"""
+
 __version__ = "0.1.0"

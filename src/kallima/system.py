@@ -20,7 +20,9 @@ Schedule = Callable[[float], float]
 """progress in [0, 1] -> multiplier of the learning rate; pure, so there is nothing to save."""
 
 
-def adam(learning_rate: float, *, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0) -> OptimizerFactory:
+def adam(
+    learning_rate: float, *, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0
+) -> OptimizerFactory:
     """Adam (Kingma & Ba 2015); with `weight_decay` its decoupled form (Loshchilov & Hutter 2019)."""
 
     def make(parameters: Iterable[nn.Parameter], **engine: Any) -> torch.optim.Optimizer:
@@ -33,7 +35,7 @@ class Player:
     """The modules that one optimiser moves.
 
     A parameter reached twice (tied weights, Q sharing the discriminator's trunk) counts once.
-    `constraint` runs without gradients after each step (weight clipping), `clip` bounds the gradient's L2 norm before it.
+    `constraint` runs without gradients after each step (weight clipping), `clip` bounds the L2 norm of the gradient.
     `average` is the decay of an exponential moving average of the weights, 0 for none: what is averaged is what
     sampling uses.
     """

@@ -1,0 +1,1 @@
+"""Data: specs, sources, and the order in which examples are read."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -37,12 +37,8 @@ class Source(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def examples(self) -> Iterator[Example]:
-        """Yield every example in order, in memory that does not grow with their number.
-
-        Raises:
-            DataError: an example is broken; the message names it.
-        """
+    def examples(self) -> Iterator["Example | Problem"]:
+        """Yield every example in order, a `Problem` in the place of each broken one, in memory that does not grow."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -50,7 +46,16 @@ class Source(ABC):
 
     def check(self) -> list[Problem]:
         """Look at every example and return what is broken and why. `len(self)` counts broken ones too."""
-        return []
+        return [example for example in self.examples() if isinstance(example, Problem)]
+
+
+@runtime_checkable
+class RandomAccess(Protocol):
+    """A source that can read any one example without those before it: such a set can be streamed."""
+
+    def read(self, index: int) -> "Example | Problem":
+        """Return example `index`, or the `Problem` with it."""
+        ...
 
 
 class PointSource(Source):

@@ -29,7 +29,9 @@ class Image(Field):
     1 channel is grey, 3 RGB, 4 RGBA. A source whose images differ in size has `height` and `width` None.
     """
 
-    remedy: ClassVar[str] = "point --data at a folder of images, or at an .npz with an array of shape (N, H, W) or (N, H, W, C)"
+    remedy: ClassVar[str] = (
+        "point --data at a folder of images, or at an .npz with an array of shape (N, H, W) or (N, H, W, C)"
+    )
     channels: int
     height: int | None
     width: int | None
@@ -39,7 +41,10 @@ class Image(Field):
 class Label(Field):
     """One class out of `classes`: int64 index."""
 
-    remedy: ClassVar[str] = "put the images of each class in a folder of its own, or add a metadata.csv with the columns file_name and label"
+    remedy: ClassVar[str] = (
+        "put the images of each class in a folder of its own, "
+        "or add a metadata.csv with the columns file_name and label"
+    )
     classes: tuple[str, ...]
 
 
@@ -60,7 +65,7 @@ class Text(Field):
 
 @dataclass(frozen=True)
 class Points(Field):
-    """A vector of `dimensions` numbers: float32. In a batch it is (value - offset) / scale, in files the value itself."""
+    """A vector of `dimensions` float32 numbers; a batch holds (value - offset) / scale, files the value itself."""
 
     remedy: ClassVar[str] = "give a point set such as ring, or an .npz with an array of shape (N, D)"
     dimensions: int
@@ -70,13 +75,15 @@ class Points(Field):
 
 def field_from_json(data: Mapping[str, Any]) -> Field:
     """Build a field from what `Field.to_json` gave."""
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items() if name != "kind"}
+    values = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in data.items() if name != "kind"
+    }
     return Field.kinds[data["kind"]](**values)
 
 
 @dataclass(frozen=True)
 class Spec(Mapping[str, Field]):
-    """The fields of an example by name. A set has one field called "image", "points", "label", …: its kind in lower case."""
+    """The fields of an example by name; a field is called "image", "points", "label", …: its kind in lower case."""
 
     fields: Mapping[str, Field]
 

@@ -1,0 +1,1 @@
+"""Whole bodies: modules with weights that know no loss."""

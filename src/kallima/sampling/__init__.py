@@ -1,0 +1,1 @@
+"""How a trained system is drawn from."""

@@ -1,0 +1,1 @@
+"""The trainer, the run directory, checkpoints, precision and distribution."""

@@ -1,0 +1,1 @@
+"""Games between a generator and a discriminator."""
