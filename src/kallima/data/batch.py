@@ -31,9 +31,9 @@ class Batch:
         return [Batch({name: part[i] for name, part in parts.items()}) for i in range(count)]
 
 
-def from_storage(value: Tensor) -> Tensor:
+def from_storage(value: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
     """Turn stored bytes (N, H, W, C) into an image batch (N, C, H, W) in [-1, 1]: 0 becomes -1, 255 becomes 1."""
-    return value.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return value.permute(0, 3, 1, 2).to(torch.float32, memory_format=memory_format).div_(127.5).sub_(1)
 
 
 def to_storage(image: Tensor) -> Tensor:

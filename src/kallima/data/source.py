@@ -3,11 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from kallima.data.spec import Field
+from kallima.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from kallima.data.images import Survey
 
 Example = dict[str, Any]
 """Raw values by field name: image uint8 (H, W, C) array of native size, label int, attributes float32 (A,), text str,
@@ -25,13 +29,16 @@ class Problem:
 class Source(ABC):
     """A set of examples. Nothing is decoded before it is asked for; nothing of the user's is ever written to.
 
-    `name` is what --data said, in the form that opens the same source again; `split` is "train", "test" or "all".
-    `fields` describes the raw examples (images of differing sizes have height and width None).
+    `name` is what --data said, in the form that opens the same source again (a path is absolute). `split` is the one of
+    `splits` that is open: "train", "test" or what else the data names. `fields` describes the raw examples (images of
+    differing sizes have height and width None); `survey` tells more of images that are files.
     """
 
     name: str
     split: str
+    splits: tuple[str, ...] = ("train",)
     fields: Mapping[str, Field]
+    survey: "Survey | None" = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -47,6 +54,16 @@ class Source(ABC):
     def check(self) -> list[Problem]:
         """Look at every example and return what is broken and why. `len(self)` counts broken ones too."""
         return [example for example in self.examples() if isinstance(example, Problem)]
+
+
+def demand_split(split: str, splits: tuple[str, ...], where: str) -> None:
+    """Refuse a split that `where` lacks.
+
+    Raises:
+        DataError: `split` is none of `splits`.
+    """
+    if split not in splits:
+        raise DataError(f"{where} has no split '{split}', only {', '.join(splits)}{did_you_mean(split, splits)}")
 
 
 @runtime_checkable

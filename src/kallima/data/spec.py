@@ -36,6 +36,17 @@ class Image(Field):
     height: int | None
     width: int | None
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image in a batch.
+
+        Raises:
+            DataError: the images differ in size.
+        """
+        if self.height is None or self.width is None:
+            raise DataError("the images differ in size and the network needs one size: give --size, such as --size 64")
+        return self.channels, self.height, self.width
+
 
 @dataclass(frozen=True)
 class Label(Field):
@@ -71,6 +82,11 @@ class Points(Field):
     dimensions: int
     offset: tuple[float, ...] | None = None  # None: nothing is shifted or scaled
     scale: tuple[float, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int]:
+        """The number of dimensions, as the shape of a point in a batch."""
+        return (self.dimensions,)
 
 
 def field_from_json(data: Mapping[str, Any]) -> Field:

@@ -1,0 +1,346 @@
+"""The public API: what the command line and the notebooks call. Importing it does not import torch."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kallima.data.spec import Spec
+from kallima.errors import RunError, UsageError
+from kallima.files import write_whole
+from kallima.job import Job, default_folder
+from kallima.training.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kallima.data.dataset import Dataset
+    from kallima.evaluation.score import Score
+    from kallima.system import System
+    from kallima.training.distribution import World
+    from kallima.training.plan import Plan
+
+
+def train(recipe: str, *, data: str | Path, out: str | Path | None = None, **options: Any) -> Run:
+    """Train a recipe on data and return its run.
+
+    Args:
+        recipe: a name that `kallima recipes` lists.
+        data: an embedded set, a folder or a file; see `DataOptions`.
+        out: the run directory; by default runs/<recipe>-<data>-<time>.
+        options: any field of `DataOptions` or `TrainingOptions`, or any argument of the recipe.
+
+    Raises:
+        UsageError: an unknown recipe or option, or a value out of range.
+        DataError: the data is broken, or lacks what the recipe needs.
+        TrainingError: a loss or gradient is not finite; a checkpoint from before is kept.
+    """
+    from kallima.training import distribution
+    from kallima.training.precision import choose_device
+
+    job = Job.resolve(recipe, data, options)
+    with _world() as world:
+        device = choose_device(job.training.device, world.local_rank)
+        dataset = job.dataset(_say_progress(world))
+        folder = Path(distribution.share(str(out or default_folder(job)), world))
+        trainer = job.trainer(dataset, device, world)  # before the directory: what cannot be built leaves none behind
+        if world.leads:
+            Run.create(folder, job.manifest(dataset, device, world))
+        distribution.barrier(world)
+        return _fit(job, dataset, trainer, Run(folder))
+
+
+def plan(recipe: str, *, data: str | Path, **options: Any) -> "Plan":
+    """Resolve everything that `train` would do (shapes, parameters, memory, time) without doing it.
+
+    Takes what `train` takes; a few steps are run on a throwaway copy for the estimates.
+    """
+    from kallima.training.distribution import World
+    from kallima.training.plan import Plan, measure
+    from kallima.training.precision import choose_device, device_name
+
+    job = Job.resolve(recipe, data, options)
+    device = choose_device(job.training.device)
+    dataset = job.dataset(_say_progress(World()))
+    trainer = job.trainer(dataset, device, World())
+    try:
+        memory, seconds = measure(trainer)
+    finally:
+        for stream in trainer.streams.values():
+            stream.close()
+    return Plan(
+        recipe=job.recipe.name,
+        arguments=job.arguments,
+        options=dataclasses.asdict(job.data) | dataclasses.asdict(job.training),
+        fields=dataset.spec.to_json(),
+        examples=len(dataset),
+        parameters={player.name: sum(p.numel() for p in player.parameters()) for player in trainer.players},
+        device=device_name(device),
+        memory=memory,
+        seconds_per_step=seconds,
+        seconds=seconds * job.steps,
+    )
+
+
+def resume(run: str | Path | Run, *, steps: int | None = None, data: str | Path | None = None) -> Run:
+    """Go on with a run from its last checkpoint, exactly as if it had never stopped.
+
+    Args:
+        run: the run directory.
+        steps: a new total, to train longer than first planned.
+        data: where the data lies now, if it has moved; its content must be the same.
+
+    Raises:
+        RunError: there is no run or checkpoint, it is in use, or its recipe, arguments or data are not what they were.
+    """
+    import torch
+
+    from kallima.training import checkpoint
+    from kallima.training.precision import choose_device
+
+    run = Run(run)
+    job = Job.from_manifest(run.manifest)
+    if data is not None:
+        job = dataclasses.replace(job, data=dataclasses.replace(job.data, data=str(data)))
+    if steps is not None:
+        job = dataclasses.replace(job, training=dataclasses.replace(job.training, steps=steps))
+    last = checkpoint.latest(run.path / "checkpoints")
+    if last is None:
+        raise RunError(f"{run} has no checkpoint to go on from: train anew")
+    if int(last.name) > job.steps:
+        raise UsageError(f"{run} is at step {int(last.name)} already: --steps {job.steps} lies behind it")
+    with _world() as world:
+        device = choose_device(job.training.device, world.local_rank)
+        was = run.manifest["environment"]
+        if device.type == "cpu":
+            torch.set_num_threads(was["threads"])  # the number of threads decides the order of sums
+        dataset = job.dataset(_say_progress(world))
+        _refuse_other(run, checkpoint.identity(last), job.identity(dataset))
+        trainer = job.trainer(dataset, device, world)
+        if world.leads:
+            manifest = job.manifest(dataset, device, world)
+            _say_differences(was, manifest["environment"])
+            run.update(training=manifest["training"], source=manifest["source"])
+        return _fit(job, dataset, trainer, run)
+
+
+def load(run: str | Path | Run, *, device: str = "auto") -> "System":
+    """Return a trained system, with averaged weights and in evaluation mode: `load(run).sample(64)`.
+
+    Args:
+        run: a run directory, or a directory with a shipped model (model.safetensors and config.json).
+        device: auto, cpu, cuda, cuda:1 or mps.
+
+    Raises:
+        RunError: there is no model, or its weights do not fit its recipe.
+    """
+    from safetensors.torch import load_file
+
+    from kallima.recipe import get_recipe
+    from kallima.training import checkpoint
+    from kallima.training.precision import choose_device
+
+    place = Path(run)
+    if (place / "config.json").is_file():
+        about = json.loads((place / "config.json").read_text())
+        weights = load_file(place / "model.safetensors")
+    else:
+        about = Run(place).manifest
+        last = checkpoint.latest(place / "checkpoints")
+        if last is None:
+            raise RunError(f"{place} has no checkpoint yet")
+        state, _ = checkpoint.load(last)
+        weights = state["weights"] | state["averages"]
+    recipe = get_recipe(about["recipe"])
+    system = recipe.build(Spec.from_json(about["spec"]), **recipe.resolve(about["arguments"]))
+    try:
+        system.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise RunError(
+            f"the weights in {place} do not fit the recipe '{recipe.name}' of this kallima: {first}"
+        ) from error
+    return system.to(choose_device(device)).eval().requires_grad_(False)
+
+
+def sample(
+    run: str | Path | Run, count: int = 64, *, seed: int = 0, out: str | Path | None = None, device: str = "auto"
+) -> "np.ndarray":
+    """Draw examples in the data's own units: images uint8 (count, H, W, C), points float32 (count, D).
+
+    Args:
+        run: the run directory.
+        count: how many.
+        seed: equal seeds give equal samples.
+        out: also write them: a picture (.png), an array `samples` (.npz), or one file each (a folder, ending in /).
+        device: auto, cpu, cuda, cuda:1 or mps.
+    """
+    from kallima.reporting.export import write_samples
+    from kallima.sampling.drawing import draw
+
+    if count < 1:
+        raise UsageError(f"-n must be at least 1, not {count}")
+    system = load(run, device=device)
+    samples = draw(system, count, seed=seed)
+    if out is not None:
+        write_samples(samples, str(out))
+    return samples
+
+
+def evaluate(
+    run: str | Path | Run,
+    *,
+    data: str | Path | None = None,
+    metrics: Sequence[str] | None = None,
+    features: str = "auto",
+    count: int = 10_000,
+    seed: int = 0,
+    device: str = "auto",
+) -> "list[Score]":
+    """Judge a run and keep the scores, each with its protocol, in its scores.json.
+
+    Args:
+        run: the run directory.
+        data: compare with other data than that it was trained on.
+        metrics: which, e.g. fid, kid, precision; by default all that apply.
+        features: what images are compared by: auto, probe, inception or random.
+        count: how many samples to draw, and the most real examples to compare with.
+        seed: decides the samples and which real examples are used.
+        device: auto, cpu, cuda, cuda:1 or mps.
+    """
+    from kallima.training.distribution import World
+
+    run = Run(run)
+    job = Job.from_manifest(run.manifest)
+    if data is not None:
+        job = dataclasses.replace(job, data=dataclasses.replace(job.data, data=str(data)))
+    dataset = job.dataset(_say_progress(World()))
+    system = load(run, device=device)
+    scores = _judge(system, dataset, metrics=metrics, features=features, count=count, seed=seed)
+    kept = {"step": int(system.step.item()), "scores": [score.to_json() for score in scores]}
+    write_whole(run.path / "scores.json", json.dumps(kept, indent=2).encode())
+    return scores
+
+
+def report(run: str | Path | Run) -> Path:
+    """Write the run's report.html, one file that needs no network, and return its path.
+
+    Args:
+        run: the run directory.
+    """
+    from kallima.reporting.report import write_report
+
+    return write_report(Run(run).path)
+
+
+def compare(runs: Sequence[str | Path | Run], *, out: str | Path = "compare.html") -> Path:
+    """Write a page that holds runs against one another, and return its path.
+
+    Args:
+        runs: two or more run directories.
+        out: the page to write.
+    """
+    from kallima.reporting.compare import write_comparison
+
+    return write_comparison([Run(run).path for run in runs], Path(out))
+
+
+@contextmanager
+def _world() -> "Iterator[World]":
+    from kallima.training import distribution
+
+    try:
+        yield distribution.join()
+    finally:
+        distribution.leave()
+
+
+def _say_progress(world: "World") -> Any:
+    """Return a callback that shows on a terminal how far the data is prepared."""
+    if not world.leads or not sys.stderr.isatty():
+        return None
+    return lambda done, total: print(
+        f"\rpreparing {done:,}/{total:,}", end="" if done < total else "\n", file=sys.stderr, flush=True
+    )
+
+
+def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
+    """Train, then ship the model and write the report."""
+    from kallima.reporting.export import sheet
+    from kallima.reporting.grid import save_picture
+    from kallima.sampling.drawing import draw
+    from kallima.system import Samples
+    from kallima.training.loop import Watch, fit
+    from kallima.training.shipping import ship
+
+    def picture(system: "System", step: int) -> None:
+        if isinstance(system, Samples):
+            samples = draw(system, PICTURED["points" if "points" in dataset.spec else "image"], seed=job.training.seed)
+            save_picture(run.path / "samples" / f"{step:08d}.png", sheet(samples, _reference(dataset)))
+
+    def score(system: "System") -> tuple[dict[str, float], bool]:
+        quick = ["high_quality"] if "points" in dataset.spec else ["fid"]
+        scores = _judge(system, dataset, metrics=quick, features="auto", count=QUICK, seed=job.training.seed)
+        return {score.metric: score.value for score in scores}, scores[0].direction == "lower"
+
+    if not trainer.world.leads:
+        fit(trainer, run, job.training, {}, Watch(picture, score))
+        return run
+    with run.locked():
+        fit(trainer, run, job.training, job.identity(dataset), Watch(picture, score))
+        if run.signal is None:
+            ship(run, trainer.average.system, job.recipe, job.arguments)
+            report(run)
+    return run
+
+
+PICTURED = {"image": 64, "points": 2_500}  # how many samples a picture holds
+QUICK = 2_000  # samples of a score during training
+
+
+def _reference(dataset: "Dataset") -> "np.ndarray | None":
+    """Return the data's own points to draw samples over; None for images."""
+    import numpy as np
+
+    from kallima.sampling.drawing import to_units
+
+    if "points" not in dataset.spec:
+        return None
+    return to_units(dataset.read(np.arange(min(len(dataset), PICTURED["points"])))["points"], dataset.spec)
+
+
+def _judge(
+    system: "System", dataset: "Dataset", *, metrics: Sequence[str] | None, features: str, count: int, seed: int
+) -> "list[Score]":
+    from kallima.evaluation import evaluate_images, evaluate_points
+    from kallima.sampling.drawing import draw
+
+    samples = draw(system, count, seed=seed)
+    if samples.ndim == 2:
+        return evaluate_points(samples, dataset, metrics=metrics, seed=seed)
+    return evaluate_images(samples, dataset, metrics=metrics, features=features, seed=seed)
+
+
+def _refuse_other(run: Run, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume what is not the same training any more; name the first difference."""
+    for name in dict.fromkeys((*was, *now)):
+        before, after = was.get(name), json.loads(json.dumps(now.get(name)))
+        if before != after:
+            shown = (
+                "the content of the data has changed"
+                if name == "data fingerprint"
+                else f"{name} was {before}, is {after}"
+            )
+            raise RunError(f"{run} cannot be resumed: {shown}")
+
+
+def _say_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Say what may keep a resumed run from following bit for bit the path it would have taken."""
+    changed = [
+        f"{n} was {was[n]}, is {now[n]}" for n in ("torch", "device_name", "threads", "world") if was[n] != now[n]
+    ]
+    if changed:
+        print(f"note: resuming under other conditions, so not bit for bit: {'; '.join(changed)}", file=sys.stderr)

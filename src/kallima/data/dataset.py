@@ -1,0 +1,247 @@
+"""A dataset: a source seen through a view, ready to be read in any order."""
+
+import hashlib
+import json
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kallima.data.cache import Column, Entry, Writer, entry
+from kallima.data.images import View
+from kallima.data.source import Problem, RandomAccess, Source
+from kallima.data.spec import Attributes, Field, Image, Label, Points, Spec, Text
+from kallima.errors import DataError
+
+PREPARED_LIMIT = 4 << 30
+"""Bytes: a set that is larger when decoded is read from its own files each time, if it allows that."""
+
+_FORMAT = 1  # of what is written to the cache
+_LISTED = 5  # problems named in an error
+
+Progress = Callable[[int, int], None]
+"""How many examples are done, of how many."""
+
+
+class Dataset(ABC):
+    """Examples ready to read, from 0 to before `len(dataset)`; broken ones are left out.
+
+    `spec` says what `read` gives, with the image's true size. `name`, `split` and `fingerprint` are the source's.
+    `decodes` tells whether reading costs decoding, so that worker processes help.
+    """
+
+    decodes: ClassVar[bool]
+
+    def __init__(self, source: Source, view: View, spec: Spec, fingerprint: str, count: int):
+        self.source, self.view, self.spec, self.fingerprint = source, view, spec, fingerprint
+        self.name, self.split, self._count = source.name, source.split, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @abstractmethod
+    def read(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Tensor]:
+        """Return examples (N,) in stored form, by field name; texts are had from `texts`.
+
+        image: uint8 (N, H, W, C); label: int64 (N,); attributes: float32 (N, A); points: float32 (N, D), standardised
+        as the spec says. `draws` are random bits, uint64 (N,), that place random crops; without them the middle is cut.
+
+        Raises:
+            DataError: a file has changed or gone since the data was prepared.
+        """
+
+    @abstractmethod
+    def texts(self, indices: np.ndarray) -> list[str]:
+        """Return the texts of these examples; KeyError where the data has none."""
+
+
+class CachedDataset(Dataset):
+    """Examples decoded once and mapped into memory: reading copies them, at the speed of memory."""
+
+    decodes = False
+
+    def __init__(self, source: Source, view: View, spec: Spec, fingerprint: str, prepared: Entry):
+        super().__init__(source, view, spec, fingerprint, prepared.rows)
+        self._entry = prepared
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the arrays are read-only: so are we
+            self._columns = {name: torch.from_numpy(array) for name, array in prepared.arrays.items()}
+        self._row_bytes = sum(array.nbytes for array in prepared.arrays.values()) // max(prepared.rows, 1)
+
+    def read(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Tensor]:
+        """Return examples in stored form; see `Dataset.read`."""
+        chosen = torch.from_numpy(np.ascontiguousarray(indices, np.int64))
+        # index_select, unlike numpy, lets other threads run while it waits for the disk
+        fields = {name: column.index_select(0, chosen) for name, column in self._columns.items()}
+        self._entry.touched(len(chosen), self._row_bytes)
+        return _standardised(fields, self.spec)
+
+    def texts(self, indices: np.ndarray) -> list[str]:
+        """Return the texts of these examples."""
+        return self._entry.texts(indices)
+
+
+class StreamedDataset(Dataset):
+    """Examples read from the source each time: for sets too large to decode ahead, and for random crops."""
+
+    decodes = True
+
+    def __init__(self, source: Source, view: View, spec: Spec, fingerprint: str, broken: np.ndarray):
+        super().__init__(source, view, spec, fingerprint, len(source) - len(broken))
+        self._gaps = broken - np.arange(len(broken))  # how many usable examples stand before each broken one
+
+    def read(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Tensor]:
+        """Return examples in stored form; see `Dataset.read`."""
+        columns = _columns(self.spec)
+        rows = []
+        for place, index in enumerate(np.asarray(indices)):
+            # one generator an example, so that no example's crop depends on its neighbours
+            rng = None if draws is None else np.random.Generator(np.random.Philox(key=int(draws[place])))
+            rows.append(_viewed(self._example(int(index)), self.view, self.spec, rng))
+        fields = {
+            name: torch.from_numpy(
+                np.array([row[name] for row in rows], column.dtype).reshape(len(rows), *column.shape)
+            )
+            for name, column in columns.items()
+        }
+        return _standardised(fields, self.spec)
+
+    def texts(self, indices: np.ndarray) -> list[str]:
+        """Return the texts of these examples."""
+        return [str(self._example(int(index))["text"]) for index in indices]
+
+    def _example(self, index: int) -> dict[str, Any]:
+        position = index + int(np.searchsorted(self._gaps, index, side="right"))
+        assert isinstance(self.source, RandomAccess)
+        example = self.source.read(position)
+        if isinstance(example, Problem):
+            raise DataError(f"{example.path} {example.problem}: it has changed since the data was checked")
+        return example
+
+
+def prepare(source: Source, view: View, *, skip_bad: bool = False, progress: Progress | None = None) -> Dataset:
+    """Look at every example once and return the dataset.
+
+    What fits into `PREPARED_LIMIT` is decoded into the cache, as is what can only be read from start to end. The rest
+    is read from its files each time, and the cache keeps only what was found broken. `skip_bad` goes on without the
+    broken examples.
+
+    Raises:
+        DataError: examples are broken, or there are none, or the view does not fit the data; also for a cache that
+            cannot be written.
+    """
+    if len(source) == 0:
+        raise DataError(f"{source.name} holds no examples")
+    spec = _spec(source, view)
+    fingerprint = source.fingerprint()
+    cropped = _crop(source, view)
+    if cropped == "random" and not isinstance(source, RandomAccess):
+        raise DataError(
+            f"a random crop reads images one by one, which {source.name} does not allow: "
+            "unpack it into a folder, or choose --crop centre"
+        )
+    columns = _columns(spec)
+    size = len(source) * sum(column.row_bytes for column in columns.values())
+    streamed = cropped == "random" or (size > PREPARED_LIMIT and isinstance(source, RandomAccess))
+
+    def fill(writer: Writer) -> None:
+        for position, example in enumerate(source.examples()):
+            if isinstance(example, Problem):
+                writer.skip(position, example)
+            elif not streamed:
+                writer.add(_viewed(example, view, spec, None))
+            if progress is not None:
+                progress(position + 1, len(source))
+
+    if streamed:
+        prepared = entry(_key(fingerprint, "checked"), {}, 0, fill)
+    else:
+        key = _key(fingerprint, cropped, {name: field.to_json() for name, field in spec.items() if name == "image"})
+        prepared = entry(key, columns, len(source), fill, texts="text" in spec)
+    _refuse(prepared.problems, len(source), skip_bad)
+    if streamed:
+        return StreamedDataset(source, view, spec, fingerprint, prepared.broken)
+    return CachedDataset(source, view, spec, fingerprint, prepared)
+
+
+def _spec(source: Source, view: View) -> Spec:
+    fields: dict[str, Field] = dict(source.fields)
+    image = fields.get("image")
+    if isinstance(image, Image):
+        fields["image"] = view.field(image, getattr(source, "survey", None))
+    return Spec(fields)
+
+
+def _crop(source: Source, view: View) -> str | None:
+    """Return how the view cuts, None where it cannot matter: then all crops share one entry of the cache."""
+    image = source.fields.get("image")
+    if not isinstance(image, Image) or view.size is None:
+        return None
+    return None if image.height is not None and image.height == image.width else view.crop
+
+
+def _columns(spec: Spec) -> dict[str, Column]:
+    """Return how each field but the text is stored."""
+    columns = {}
+    for name, field in spec.items():
+        match field:
+            case Image(channels, int(height), int(width)):
+                columns[name] = Column("|u1", (height, width, channels))
+            case Label():
+                columns[name] = Column("<i8", ())
+            case Attributes(names):
+                columns[name] = Column("<f4", (len(names),))
+            case Points(dimensions):
+                columns[name] = Column("<f4", (dimensions,))
+            case Text():
+                pass
+            case _:
+                raise DataError(f"'{name}' ({type(field).__name__}) cannot be prepared")
+    return columns
+
+
+def _viewed(example: dict[str, Any], view: View, spec: Spec, rng: np.random.Generator | None) -> dict[str, Any]:
+    """Return the example with its image as the view shows it, of the size and channels that the spec says."""
+    field = spec.get("image")
+    if not isinstance(field, Image):
+        return example
+    if view.crop == "random" and rng is None:
+        view = replace(view, crop="centre")
+    image = view.apply(example["image"], rng)
+    if image.shape != (field.height, field.width, field.channels):
+        raise DataError(
+            f"the images differ: one is {image.shape[1]}×{image.shape[0]} with {image.shape[2]} channels, not "
+            f"{field.width}×{field.height} with {field.channels}: choose with --size and --channels"
+        )
+    return {**example, "image": image}
+
+
+def _standardised(fields: dict[str, Tensor], spec: Spec) -> dict[str, Tensor]:
+    points = spec.get("points")
+    if isinstance(points, Points):
+        if points.offset is not None:
+            fields["points"] = fields["points"] - torch.tensor(points.offset)
+        if points.scale is not None:
+            fields["points"] = fields["points"] / torch.tensor(points.scale)
+    return fields
+
+
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps([_FORMAT, *parts], sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _refuse(problems: list[Problem], count: int, skip_bad: bool) -> None:
+    if not problems or (skip_bad and len(problems) < count):
+        return
+    named = [f"{problem.path} {problem.problem}" for problem in problems[:_LISTED]] + ["…"] * (len(problems) > _LISTED)
+    if len(problems) == count:
+        raise DataError(f"not one of {count} examples can be used: {'; '.join(named)}")
+    raise DataError(
+        f"{len(problems)} of {count} examples cannot be used: {'; '.join(named)}: mend or remove them, "
+        "or go on without them with --skip-bad ('kallima data check' lists all)"
+    )

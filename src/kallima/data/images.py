@@ -1,0 +1,325 @@
+"""Pictures: from a file of any common kind to uint8 (H, W, C), then to the size and channels that a model reads."""
+
+import contextlib
+import io
+import re
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, get_args
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
+
+from kallima.data.spec import Image
+from kallima.errors import DataError, UsageError
+
+PIXEL_LIMIT = 64_000_000
+"""Images of more pixels are refused by their header: a small file can unpack to more than any memory."""
+
+SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".jp2", ".qoi", ".heic", ".heif"),
+)
+"""What a file must end in to be taken for an image (in lower case)."""
+
+# Only these decoders are ever run: among Pillow's others are some that start a program (EPS) or accept anything (TGA).
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "MPO", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI")
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"qoif")
+_HEIF = (b"heic", b"heix", b"mif1", b"msf1", b"hevc")
+
+_UPRIGHT = {  # what undoes each EXIF orientation
+    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: Pillow.Transpose.ROTATE_180,
+    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: Pillow.Transpose.TRANSPOSE,
+    6: Pillow.Transpose.ROTATE_270,
+    7: Pillow.Transpose.TRANSVERSE,
+    8: Pillow.Transpose.ROTATE_90,
+}
+_GREY = ("L", "LA")
+_NAMES = {1: "grey", 3: "RGB", 4: "RGBA"}
+_PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def decode(data: BinaryIO | Path | bytes) -> np.ndarray:
+    """Decode an image (a path, its bytes, or a seekable stream) into writable uint8 (H, W, C), C being 1, 3 or 4.
+
+    EXIF orientation is applied. A palette becomes RGB, or RGBA where it has transparency; CMYK and YCbCr become RGB;
+    one bit becomes grey; grey with alpha becomes RGBA, or grey where it is opaque everywhere; an animation gives its
+    first frame. 16-bit and 32-bit integer grey is taken for 16 bits, v / 257 rounded. Floating-point grey is taken for
+    [0, 1] where it lies in there, else for [0, 255].
+
+    Raises:
+        DataError: the image cannot be used; the message is what follows its name: "is empty", "is not an image", ….
+    """
+    with _opened(data) as image:
+        orientation = _orientation(image)
+        image.load()
+        pixels = _to_bytes(image)
+    if orientation in _UPRIGHT:
+        pixels = pixels.transpose(_UPRIGHT[orientation])
+    array = np.array(pixels)
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+def measure(data: BinaryIO | Path | bytes) -> tuple[int, int, int]:
+    """Return the height, width and channels that `decode` will give, from the header alone wherever that tells them.
+
+    Raises:
+        DataError: as for `decode`, as far as the header shows it.
+    """
+    with _opened(data) as image:
+        orientation = _orientation(image)
+        if image.mode in _GREY and image.has_transparency_data:  # whether it stays grey only the pixels tell
+            image.load()
+            return *_shape(image, orientation), len(_to_bytes(image).getbands())
+        grey = image.mode in (*_GREY, "1", "F") or image.mode[0] == "I"
+        return *_shape(image, orientation), 1 if grey else 4 if image.has_transparency_data else 3
+
+
+def _shape(image: Pillow.Image, orientation: int) -> tuple[int, int]:
+    width, height = image.size
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+@contextlib.contextmanager
+def _opened(data: BinaryIO | Path | bytes) -> Iterator[Pillow.Image]:
+    """Open an image whose header has passed, and turn whatever goes wrong with it into a DataError."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(data.open("rb")) if isinstance(data, Path) else data
+            if isinstance(stream, bytes):
+                stream = io.BytesIO(stream)
+            head = stream.read(16)
+            stream.seek(0)
+        except OSError as error:
+            raise DataError(f"cannot be read ({error.strerror or error})") from error
+        if not head:
+            raise DataError("is empty")
+        stack.enter_context(_no_warnings)
+        try:
+            image = stack.enter_context(Pillow.open(stream, formats=_FORMATS))
+            width, height = image.size
+            if width * height > PIXEL_LIMIT:
+                raise DataError(f"is {width}×{height} pixels, more than the limit of {PIXEL_LIMIT:,}")
+            yield image
+        except DataError:
+            raise
+        except Pillow.DecompressionBombError as error:  # raised before the size can be asked for
+            count = re.search(r"\d+", str(error))
+            pixels = f"{int(count[0]):,}" if count else "far more"
+            raise DataError(f"is {pixels} pixels, more than the limit of {PIXEL_LIMIT:,}") from error
+        except UnidentifiedImageError as error:
+            if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
+                raise DataError("is a HEIC image, which cannot be read: convert it to JPEG or PNG") from error
+            known = head.startswith(_MAGIC)
+            raise DataError("is cut short or damaged" if known else "is not an image") from error
+        except Exception as error:  # decoders fail in every way on broken bytes: OSError, SyntaxError, zlib.error, …
+            cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+            raise DataError("is cut short" if cut else f"is damaged ({error})") from error
+
+
+class _NoWarnings:
+    """Silences warnings while any thread is inside.
+
+    `warnings.catch_warnings` alone, left by threads out of turn, would silence them for ever.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+        self.silence = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.silence = warnings.catch_warnings()
+                self.silence.__enter__()
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.silence.__exit__(None, None, None)
+
+
+_no_warnings = _NoWarnings()
+
+
+def _orientation(image: Pillow.Image) -> int:
+    """Return the EXIF orientation, 1 where there is none or it is damaged."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # asking would decode the whole image, to look for a block that comes after it
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself while it loads
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # a damaged EXIF block is no reason to refuse the picture
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _to_bytes(image: Pillow.Image) -> Pillow.Image:
+    """Convert a loaded image to mode L, RGB or RGBA."""
+    mode = image.mode
+    if mode[0] == "I":
+        return Pillow.fromarray(_from_16_bits(np.asarray(image)))
+    if mode == "F":
+        return Pillow.fromarray(_from_floats(np.asarray(image)))
+    if mode == "1":
+        return image.convert("L")
+    if mode in _GREY and image.has_transparency_data:
+        image = image.convert("RGBA")
+        return image.convert("L") if image.getchannel("A").getextrema() == (255, 255) else image
+    if mode in ("L", "RGBA"):
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _from_16_bits(values: np.ndarray) -> np.ndarray:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise DataError(f"holds values from {low} to {high}: only 8 and 16 bits are known, convert it to one of them")
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _from_floats(values: np.ndarray) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 255):  # also where one is NaN
+        raise DataError(f"holds floating-point values from {low:g} to {high:g}: scale them to [0, 1]")
+    return np.rint(values * 255 if high <= 1 else values).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the images of a source are like before any view: how many of each channel count, and their sizes."""
+
+    channels: dict[int, int] = field(default_factory=dict)
+    smallest: tuple[int, int] = (0, 0)  # height, width
+    largest: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, shapes: Iterable[tuple[int, int, int]]) -> "Survey":
+        """Gather (height, width, channels) of every image that can be read."""
+        channels: Counter[int] = Counter()
+        sizes: set[tuple[int, int]] = set()
+        for height, width, count in shapes:
+            channels[count] += 1
+            sizes.add((height, width))
+            if len(sizes) > 2:
+                sizes = {min(sizes, key=_area), max(sizes, key=_area)}
+        if not sizes:
+            return cls()
+        return cls(dict(sorted(channels.items())), min(sizes, key=_area), max(sizes, key=_area))
+
+    @property
+    def image(self) -> Image:
+        """The field that these images make: of differing channel counts the largest, of differing sizes None."""
+        height, width = self.smallest if self.smallest == self.largest and self.channels else (None, None)
+        return Image(channels=max(self.channels, default=3), height=height, width=width)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object from which `from_json` builds an equal survey."""
+        return {"channels": list(self.channels.items()), "smallest": self.smallest, "largest": self.largest}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Survey":
+        """Build a survey from what `to_json` gave."""
+        return cls({int(c): int(n) for c, n in data["channels"]}, tuple(data["smallest"]), tuple(data["largest"]))
+
+
+def _area(size: tuple[int, int]) -> tuple[int, int]:
+    return size[0] * size[1], size[1]
+
+
+Crop = Literal["centre", "random", "none"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How images are seen: as squares of `size` pixels with `channels` channels (None: as they are).
+
+    `crop` says what becomes of the longer side: "centre" and "random" cut a square out of the image, "none" squeezes
+    the whole into it.
+
+    Raises:
+        UsageError: a value is none that there is.
+    """
+
+    size: int | None = None
+    crop: Crop = "centre"
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 1:
+            raise UsageError(f"--size must be at least 1, not {self.size}")
+        if self.crop not in get_args(Crop):
+            raise UsageError(f"--crop must be centre, random or none, not '{self.crop}'")
+        if self.channels not in (None, *_NAMES):
+            raise UsageError(f"--channels must be 1 (grey), 3 (RGB) or 4 (RGBA), not {self.channels}")
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Turn uint8 (H, W, C) into uint8 (size, size, channels), antialiased by a Lanczos window.
+
+        `rng` places a random crop. Alpha that is dropped is laid over white, alpha that is added is opaque.
+        """
+        if self.channels is not None:
+            image = with_channels(image, self.channels)
+        if self.size is None:
+            return image
+        height, width, channels = image.shape
+        left, top, right, bottom = 0, 0, width, height
+        if self.crop != "none":
+            side = min(height, width)
+            if self.crop == "centre":
+                left, top = (width - side) // 2, (height - side) // 2
+            elif rng is not None:
+                left, top = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
+            else:
+                raise ValueError("a random crop needs rng")
+            right, bottom = left + side, top + side
+        if (right - left, bottom - top) == (self.size, self.size):
+            return image[top:bottom, left:right].copy()
+        picture = Pillow.fromarray(image[:, :, 0] if channels == 1 else image)
+        square = (self.size, self.size)
+        resized = np.array(picture.resize(square, Pillow.Resampling.LANCZOS, box=(left, top, right, bottom)))
+        return resized if resized.ndim == 3 else resized[:, :, None]
+
+    def field(self, image: Image, survey: Survey | None = None) -> Image:
+        """Return the field that images become; `survey` (a source's own) lets the refusals name what there is.
+
+        Raises:
+            DataError: the images differ in size or channels and the view does not choose.
+        """
+        if survey is not None and not survey.channels:
+            raise DataError("not one of the images can be read: see what is wrong with 'kallima data check'")
+        if self.size is None and (image.height is None or image.width is None):
+            sizes = f" (from {_size(survey.smallest)} to {_size(survey.largest)})" if survey is not None else ""
+            raise DataError(f"the images differ in size{sizes}: choose one with --size 64")
+        if self.channels is None and survey is not None and len(survey.channels) > 1:
+            counts = ", ".join(f"{count} {_NAMES[channels]}" for channels, count in survey.channels.items())
+            raise DataError(f"the images differ in channels ({counts}): choose with --channels 1, 3 or 4")
+        return Image(
+            channels=self.channels or image.channels, height=self.size or image.height, width=self.size or image.width
+        )
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[1]}×{size[0]}"
+
+
+def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Turn uint8 (H, W, C) into grey (luma of ITU-R BT.601), RGB or RGBA; alpha that is dropped is laid over white."""
+    if image.shape[2] == channels:
+        return image
+    picture = Pillow.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    if picture.mode == "RGBA":
+        picture = Pillow.alpha_composite(Pillow.new("RGBA", picture.size, "white"), picture)
+    array = np.array(picture.convert(_PILLOW_MODES[channels]))
+    return array if array.ndim == 3 else array[:, :, None]

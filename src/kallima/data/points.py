@@ -1,0 +1,175 @@
+"""Point sets in the plane, each with its exact density: `gaussian`, `ring`, `grid`, `spiral`, `two-moons`.
+
+Each is a set of centres blurred by isotropic Gaussian noise: p(x) = Σₖ wₖ N(x; cₖ, σ²I). For the mixtures the centres
+are the modes; for the curves they are the nodes of a Gauss-Legendre rule along the curve, close enough together that
+the sum is the integral to about twelve digits.
+"""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from kallima.data.embedded import Embedded
+from kallima.data.source import Example, PointSource
+from kallima.data.spec import Field, Points
+
+_COUNTS = {"train": 50_000, "test": 10_000}
+_SEEDS = {"train": 1, "test": 2}
+_CHUNK = 1 << 21  # distances held at once
+
+
+class PointSet(Embedded, PointSource):
+    """Points (x, y) around centres, blurred by noise of standard deviation `deviation`.
+
+    A split is a fixed draw of 50,000 (train) or 10,000 (test); `draw` gives fresh ones.
+    """
+
+    deviation: ClassVar[float]
+    fields: Mapping[str, Field] = {"points": Points(2)}
+
+    @abstractmethod
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return centres float64 (K, 2) and their weights float64 (K,), which add up to 1."""
+
+    @abstractmethod
+    def centres(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw the centres of `count` points: float64 (count, 2)."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return fresh points: float32 (count, 2)."""
+        noise = rng.standard_normal((count, 2)) * self.deviation
+        return (self.centres(count, rng) + noise).astype(np.float32)
+
+    def log_density(self, points: np.ndarray) -> np.ndarray:
+        """Return log p at (N, 2) points, in nats: float64 (N,)."""
+        centres, weights = self.nodes()
+        points = np.asarray(points, dtype=np.float64)
+        result = np.empty(len(points))
+        size = max(1, _CHUNK // len(centres))
+        for start in range(0, len(points), size):
+            part = points[start : start + size, None, :]
+            exponents = np.log(weights) - ((part - centres) ** 2).sum(-1) / (2 * self.deviation**2)  # (size, K)
+            largest = exponents.max(-1)
+            result[start : start + size] = largest + np.log(np.exp(exponents - largest[:, None]).sum(-1))
+        return result - np.log(2 * np.pi * self.deviation**2)
+
+    @cached_property
+    def _points(self) -> np.ndarray:
+        return self.draw(_COUNTS[self.split], np.random.default_rng(_SEEDS[self.split]))
+
+    def __len__(self) -> int:
+        return _COUNTS[self.split]
+
+    def read(self, index: int) -> Example:
+        """Return example `index`."""
+        return {"points": self._points[index]}
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the split's points."""
+        return hashlib.sha256(self._points.astype("<f4").tobytes()).hexdigest()
+
+
+class Mixture(PointSet):
+    """Equally likely Gaussians around `modes`."""
+
+    modes: ClassVar[np.ndarray]
+
+    def __init_subclass__(cls) -> None:
+        cls.mode_deviation = cls.deviation
+
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the modes, weighted equally."""
+        return self.modes, np.full(len(self.modes), 1 / len(self.modes))
+
+    def centres(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw a mode for each point."""
+        return self.modes[rng.integers(len(self.modes), size=count)]
+
+
+class Curve(PointSet):
+    """Points along `pieces` equally likely curves, each over a parameter u in [0, 1] of density `weight`."""
+
+    pieces: ClassVar[int] = 1
+
+    @abstractmethod
+    def along(self, u: np.ndarray, piece: np.ndarray) -> np.ndarray:
+        """Return the point of the curve `piece` (K,) at parameter `u` (K,): float64 (K, 2)."""
+
+    def weight(self, u: np.ndarray) -> np.ndarray:
+        """Return the density of the parameter at `u`: by default it is uniform."""
+        return np.ones_like(u)
+
+    def parameter(self, uniform: np.ndarray) -> np.ndarray:
+        """Turn numbers uniform in [0, 1) into parameters of density `weight`."""
+        return uniform
+
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the nodes of a 16-point Gauss-Legendre rule on panels of about four deviations' length."""
+        path = self.along(np.linspace(0, 1, 1000), np.zeros(1000, int))
+        panels = int(np.ceil(np.hypot(*np.diff(path, axis=0).T).sum() / (4 * self.deviation)))
+        abscissae, weights = np.polynomial.legendre.leggauss(16)
+        u = ((np.arange(panels)[:, None] + (abscissae + 1) / 2) / panels).ravel()
+        share = np.tile(weights / 2, panels) / panels * self.weight(u) / self.pieces
+        centres = [self.along(u, np.full(len(u), piece)) for piece in range(self.pieces)]
+        return np.concatenate(centres), np.tile(share, self.pieces)
+
+    def centres(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw a place on the curves for each point."""
+        return self.along(self.parameter(rng.random(count)), rng.integers(self.pieces, size=count))
+
+
+class Gaussian(Mixture):
+    """The standard Gaussian: one mode at the origin, deviation 1."""
+
+    title, deviation = "gaussian", 1.0
+    modes: ClassVar[np.ndarray] = np.zeros((1, 2))
+
+
+class Ring(Mixture):
+    """Eight Gaussians of deviation 0.02 on a circle of radius 2 (the ring of VEEGAN and PacGAN's tables)."""
+
+    title, deviation = "ring", 0.02
+    modes: ClassVar[np.ndarray] = 2 * np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
+
+
+class Grid(Mixture):
+    """Twenty-five Gaussians of deviation 0.05 at {-4, -2, 0, 2, 4}²."""
+
+    title, deviation = "grid", 0.05
+    modes: ClassVar[np.ndarray] = np.stack(np.meshgrid(*[[-4.0, -2.0, 0.0, 2.0, 4.0]] * 2), -1).reshape(-1, 2)
+
+
+class Spiral(Curve):
+    """Two turns of an Archimedean spiral out to radius 2, deviation 0.05; the parameter's square is uniform.
+
+    That makes the points about equally dense along the curve.
+    """
+
+    title, deviation = "spiral", 0.05
+
+    def along(self, u: np.ndarray, piece: np.ndarray) -> np.ndarray:
+        """Return 2u (cos 4πu, sin 4πu)."""
+        return 2 * u[:, None] * np.stack([np.cos(4 * np.pi * u), np.sin(4 * np.pi * u)], -1)
+
+    def weight(self, u: np.ndarray) -> np.ndarray:
+        """Return 2u."""
+        return 2 * u
+
+    def parameter(self, uniform: np.ndarray) -> np.ndarray:
+        """Return the square root."""
+        return np.sqrt(uniform)
+
+
+class TwoMoons(Curve):
+    """Two interleaving half circles of radius 1 around (0, 0) and (1, ½), deviation 0.1."""
+
+    title, deviation, pieces = "two-moons", 0.1, 2
+
+    def along(self, u: np.ndarray, piece: np.ndarray) -> np.ndarray:
+        """Return (cos πu, sin πu) on the upper moon, (1 - cos πu, ½ - sin πu) on the lower."""
+        upper = np.stack([np.cos(np.pi * u), np.sin(np.pi * u)], -1)
+        return np.where(piece[:, None] == 0, upper, (1.0, 0.5) - upper)

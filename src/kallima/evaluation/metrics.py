@@ -1,0 +1,47 @@
+"""The metrics by name: what each says, which way is better, and what kind of example it judges."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kallima.errors import UsageError, did_you_mean
+from kallima.evaluation.score import Direction
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric says in plain words, which way is better, and the field it judges ("image" or "points")."""
+
+    description: str
+    direction: Direction
+    field: str
+
+
+METRICS: dict[str, Metric] = {
+    "fid": Metric("distance between the Gaussians of real and generated features", "lower", "image"),
+    "kid": Metric("kernel distance between real and generated features, unbiased", "lower", "image"),
+    "precision": Metric("share of generated images that look like real ones", "higher", "image"),
+    "recall": Metric("share of real images that the generator could make", "higher", "image"),
+    "density": Metric("how deep among the real images the generated ones lie (1 for equal sets)", "higher", "image"),
+    "coverage": Metric("share of real images with a generated one close by", "higher", "image"),
+    "modes": Metric("modes that hold at least one high-quality point", "higher", "points"),
+    "high-quality": Metric("share of points within three standard deviations of a mode", "higher", "points"),
+    "reverse-kl": Metric("divergence of the generated histogram of modes from the true one, nats", "lower", "points"),
+    "log-density": Metric("mean exact log-density of the generated points, nats", "higher", "points"),
+    "energy-distance": Metric("energy distance between generated and real points", "lower", "points"),
+}
+
+
+def choose(asked: Sequence[str] | None, available: Iterable[str], reasons: Mapping[str, str]) -> list[str]:
+    """Return the metrics asked for, each once, or all that are available.
+
+    Raises:
+        UsageError: one is unknown, or not available here; `reasons` says why by name.
+    """
+    available = list(available)
+    for name in asked or ():
+        if name not in METRICS:
+            near = did_you_mean(name, METRICS) or f"; there are {', '.join(METRICS)}"
+            raise UsageError(f"no metric '{name}'{near}")
+        if name not in available:
+            raise UsageError(f"{name} {reasons.get(name, 'does not apply here')}: choose from {', '.join(available)}")
+    return list(dict.fromkeys(asked)) if asked else available

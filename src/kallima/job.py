@@ -1,0 +1,188 @@
+"""A training, resolved: recipe, arguments, data and options, and how to set it up here or set it up again."""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kallima import __version__
+from kallima.data.opening import EMBEDDED, open_source
+from kallima.errors import RunError, UsageError, did_you_mean
+from kallima.options import DataOptions, TrainingOptions
+from kallima.recipe import Recipe, get_recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from kallima.data.dataset import Dataset
+    from kallima.training.distribution import World
+    from kallima.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Job:
+    """What decides a training. Two jobs with equal `identity()` and steps end with equal weights."""
+
+    recipe: Recipe
+    arguments: dict[str, Any]
+    data: DataOptions
+    training: TrainingOptions
+
+    @classmethod
+    def resolve(cls, recipe: str, data: str | Path, options: Mapping[str, Any]) -> "Job":
+        """Sort options into the data's, the training's and the recipe's own, and fill in the defaults.
+
+        Raises:
+            UsageError: an unknown recipe or option, or a value out of range.
+        """
+        chosen = get_recipe(recipe)
+        about_data = {field.name for field in dataclasses.fields(DataOptions)} - {"data"}
+        about_training = {field.name for field in dataclasses.fields(TrainingOptions)}
+        own = {parameter.name for parameter in chosen.parameters}
+        for name in options:
+            if name not in about_data | about_training | own:
+                near = did_you_mean(name, about_data | about_training | own)
+                raise UsageError(f"neither training nor the recipe '{recipe}' has an option '{name}'{near}")
+        lengths = {"steps": chosen.steps, "batch_size": chosen.batch_size}
+        given = {name: value for name, value in options.items() if name in about_training and value is not None}
+        return cls(
+            chosen,
+            chosen.resolve({name: value for name, value in options.items() if name in own}),
+            DataOptions(str(data), **{name: value for name, value in options.items() if name in about_data}),
+            TrainingOptions(**{**lengths, **given}),
+        )
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> "Job":
+        """Rebuild the job of a run from its run.json.
+
+        Raises:
+            RunError: the recipe is gone, or no longer has an argument of this run.
+        """
+        try:
+            recipe = get_recipe(manifest["recipe"])
+            arguments = recipe.resolve(manifest["arguments"])
+            source = manifest["source"]
+            view = {name: source[name] for name in ("key", "size", "crop", "channels", "skip_bad")}
+            data = DataOptions(source["name"], **view)
+            return cls(recipe, arguments, data, TrainingOptions(**manifest["training"]))
+        except (UsageError, TypeError, KeyError) as error:
+            raise RunError(f"this run was made by kallima {manifest['environment']['kallima']}: {error}") from error
+
+    @property
+    def steps(self) -> int:
+        """How many steps the training takes."""
+        assert self.training.steps is not None
+        return self.training.steps
+
+    @property
+    def batch_size(self) -> int:
+        """Examples a step, over all processes."""
+        assert self.training.batch_size is not None
+        return self.training.batch_size
+
+    def dataset(self, progress: Callable[[int, int], None] | None = None) -> "Dataset":
+        """Open and prepare the data, and make sure that the recipe can use it.
+
+        Raises:
+            DataError: the data is broken, or lacks what the recipe needs.
+        """
+        from kallima.data.dataset import prepare
+        from kallima.data.images import View
+
+        source = open_source(self.data.data, key=self.data.key)
+        view = View(self.data.size, self.data.crop, self.data.channels)
+        dataset = prepare(source, view, skip_bad=self.data.skip_bad, progress=progress)
+        self.recipe.check(dataset.spec)
+        return dataset
+
+    def identity(self, dataset: "Dataset") -> dict[str, Any]:
+        """Return what must not change between two sittings of a run; the number of steps may."""
+        training = dataclasses.asdict(self.training)
+        decisive = ("batch_size", "seed", "flip", "precision", "channels_last", "compile", "accumulate")
+        return {
+            "recipe": self.recipe.name,
+            **{f"argument {name}": value for name, value in self.arguments.items()},
+            "data fingerprint": dataset.fingerprint,
+            **{name: training[name] for name in decisive},
+        }
+
+    def manifest(self, dataset: "Dataset", device: "torch.device", world: "World") -> dict[str, Any]:
+        """Return what run.json says at the start."""
+        import torch
+
+        from kallima.training.precision import device_name
+
+        source = dataclasses.asdict(self.data)
+        name = source.pop("data")
+        if name not in EMBEDDED:
+            name = str(Path(name).resolve())  # a run can be resumed from any folder
+        about = {"name": name, "split": dataset.split, "fingerprint": dataset.fingerprint, "examples": len(dataset)}
+        return {
+            "recipe": self.recipe.name,
+            "arguments": self.arguments,
+            "spec": dataset.spec.to_json(),
+            "source": about | source,
+            "training": dataclasses.asdict(self.training),
+            "environment": {
+                "kallima": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "device": str(device),
+                "device_name": device_name(device),
+                "threads": torch.get_num_threads(),
+                "world": world.size,
+            },
+        }
+
+    def trainer(self, dataset: "Dataset", device: "torch.device", world: "World") -> "Trainer":
+        """Build the system and all that moves it. Equal seeds give equal initial weights."""
+        import torch
+
+        from kallima.data.stream import Stream
+        from kallima.training.trainer import Trainer
+
+        training = self.training
+        torch.manual_seed(training.seed)
+        system = self.recipe.build(dataset.spec, **self.arguments)
+        # only a batch of images has channels to put last
+        layout = torch.channels_last if training.channels_last and "image" in dataset.spec else torch.contiguous_format
+        system.to(device)
+        system.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub leaves it out
+        streams = {
+            "data": Stream(
+                dataset,
+                batch_size=self.batch_size,
+                seed=training.seed,
+                device=device,
+                rank=world.rank,
+                world=world.size,
+                workers=training.workers,
+                flip=training.flip,
+                memory_format=layout,
+            )
+        }
+        return Trainer(
+            system,
+            streams,
+            steps=self.steps,
+            seed=training.seed,
+            precision=training.precision,
+            accumulate=training.accumulate,
+            compile=training.compile,
+            world=world,
+        )
+
+
+def default_folder(job: Job) -> Path:
+    """Return runs/<recipe>-<data>-<time>, a folder that isn't there yet."""
+    data = Path(job.data.data).name.split(".")[0] or "data"
+    base = Path("runs") / f"{job.recipe.name}-{data}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder, number = base, 2
+    while folder.exists():
+        folder, number = base.with_name(f"{base.name}-{number}"), number + 1
+    return folder

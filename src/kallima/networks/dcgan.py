@@ -1,0 +1,65 @@
+"""The convolutional pair of DCGAN (Radford et al. 2015, arXiv:1511.06434), for images of 8 to 256 pixels.
+
+Strided convolutions instead of pooling, no hidden dense layers, batch normalisation everywhere but at the generator's
+output and the discriminator's input, ReLU in the generator with tanh at the end, LeakyReLU(0.2) in the discriminator,
+weights from N(0, 0.02²) (section 3). 4 x 4 kernels, as in the authors' code, where the paper's figure has 5 x 5.
+"""
+
+import itertools
+
+from torch import Tensor, nn
+
+from kallima.data.spec import Image
+from kallima.layers.pyramid import pyramid
+
+MOST = 8
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+class DCGANGenerator(nn.Module):
+    """Latents (N, latent_dim) to images in [-1, 1]; `width` is the number of channels at half the image's size."""
+
+    def __init__(self, latent_dim: int, image: Image, *, width: int = 64):
+        super().__init__()
+        colours, height, columns = image.shape
+        plan = pyramid(height, columns)
+        channels = plan.channels(width, MOST)[::-1]
+        self.grid = (channels[0], *plan.grid)
+        self.project = nn.Linear(latent_dim, channels[0] * plan.grid[0] * plan.grid[1], bias=False)
+        layers: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU()]
+        for before, after in itertools.pairwise(channels):
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        self.grow = nn.Sequential(*layers, nn.ConvTranspose2d(channels[-1], colours, 4, 2, 1), nn.Tanh())
+        self.apply(_initialise)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(N, latent_dim) to (N, C, H, W)."""
+        return self.grow(self.project(latent).unflatten(1, self.grid))
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images (N, C, H, W) to one logit each; `width` is the number of channels at half the image's size."""
+
+    def __init__(self, image: Image, *, width: int = 64):
+        super().__init__()
+        colours, height, columns = image.shape
+        plan = pyramid(height, columns)
+        channels = plan.channels(width, MOST)
+        layers: list[nn.Module] = [nn.Conv2d(colours, channels[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        for before, after in itertools.pairwise(channels):
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+        self.shrink = nn.Sequential(*layers)
+        self.score = nn.Linear(channels[-1] * plan.grid[0] * plan.grid[1], 1)
+        self.apply(_initialise)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, C, H, W) to (N,) logits."""
+        return self.score(self.shrink(image).flatten(1)).squeeze(1)

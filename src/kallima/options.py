@@ -1,0 +1,77 @@
+"""What a training can be told besides its recipe's own arguments. Each field is an option of the command line.
+
+Plain data without torch: the command line is generated from these classes, and run.json keeps them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kallima.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which data, and how its examples are looked at."""
+
+    data: str
+    """An embedded set (see `kallima data list`), a folder of images, or an .npz, .npy, idx, .tar or .tar.gz file."""
+    key: str | None = None
+    """Which array of an .npz to read, where its names don't say."""
+    size: int | None = None
+    """Height and width of the images in pixels; without it they keep their own."""
+    crop: Literal["centre", "random", "none"] = "centre"
+    """How an image becomes square: cut out its centre or a random part, or stretch it (none)."""
+    channels: Literal[1, 3, 4] | None = None
+    """1 for grey, 3 for RGB, 4 for RGBA; without it the images keep theirs."""
+    skip_bad: bool = False
+    """Go on without the files that cannot be read, instead of stopping with their list."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How long and on what to train, and what to record."""
+
+    steps: int | None = None
+    """Turns of the game; without it the recipe's own length."""
+    batch_size: int | None = None
+    """Examples a step, over all processes and micro-batches; without it the recipe's own."""
+    seed: int = 0
+    """Decides the initial weights, the order of the data, the noise and the pictured latents."""
+    flip: bool = False
+    """Mirror each image from left to right with probability one half."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    precision: Literal["32", "bf16", "fp16"] = "32"
+    """Number format of the forward passes; the weights stay in 32 bits."""
+    channels_last: bool = True
+    """Store images with their channels innermost, which convolutions mostly prefer."""
+    compile: bool = False
+    """Compile each phase with torch.compile: slow to start, faster after."""
+    accumulate: int = 1
+    """Split a batch into this many micro-batches to save memory; their gradients are averaged."""
+    workers: int = 0
+    """Processes that decode images, for data too large for the prepared cache."""
+    log_every: int = 50
+    """Steps between records of the losses."""
+    sample_every: int = 500
+    """Steps between sample grids; 0 for none but the last."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; the last step always has one."""
+    keep: int = 3
+    """How many checkpoints to keep, besides the best by score."""
+    evaluate_every: int = 0
+    """Steps between scores during training, which also find the best checkpoint; 0 for none."""
+    tensorboard: bool = False
+    """Write TensorBoard events as well (needs the extra `tensorboard`)."""
+
+    def __post_init__(self) -> None:
+        least = {"steps": 0, "batch_size": 1, "accumulate": 1, "workers": 0, "log_every": 1, "sample_every": 0}
+        least |= {"checkpoint_every": 1, "keep": 1, "evaluate_every": 0, "seed": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least {bound}, not {value}")
+        if self.batch_size is not None and self.batch_size % self.accumulate:
+            raise UsageError(
+                f"--batch-size {self.batch_size} cannot be split into --accumulate {self.accumulate} parts"
+            )

@@ -1,0 +1,45 @@
+"use strict";
+// The sample grids: one is shown, chosen by a slider, the arrow keys or the play button.
+(() => {
+  const pictures = [...document.querySelectorAll(".stage img")];
+  const controls = document.querySelector(".controls");
+  if (pictures.length > 1 && controls) {
+    const slider = controls.querySelector("input"), button = controls.querySelector("button"), output = controls.querySelector("output");
+    const last = pictures.length - 1;
+    const delay = Math.min(600, Math.max(60, 8000 / pictures.length));
+    let timer = null;
+
+    const show = (index) => {
+      pictures.forEach((picture, place) => { picture.hidden = place !== index; });
+      slider.value = index;
+      const step = "step " + Number(pictures[index].dataset.step).toLocaleString("en");
+      output.textContent = step;
+      slider.setAttribute("aria-valuetext", step);
+    };
+    const stop = () => {
+      clearInterval(timer);
+      timer = null;
+      button.textContent = "Play";
+    };
+    const play = () => {
+      if (Number(slider.value) === last) show(0);
+      button.textContent = "Pause";
+      timer = setInterval(() => {
+        show(Number(slider.value) + 1);
+        if (Number(slider.value) === last) stop();
+      }, delay);
+    };
+    button.addEventListener("click", () => (timer ? stop() : play()));
+    slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });
+    document.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!by || event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement) return;
+      stop();
+      show(Math.min(last, Math.max(0, Number(slider.value) + by)));
+      event.preventDefault();
+    });
+    controls.hidden = false;
+    show(last);
+  }
+  document.documentElement.dataset.samples = pictures.length;
+})();

@@ -1,0 +1,22 @@
+"""Files written whole or not at all."""
+
+import os
+from pathlib import Path
+
+from kallima.errors import RunError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write aside, then rename: whoever opens `path` finds the old content or the new, never a part.
+
+    Raises:
+        RunError: the folder cannot be written to, or the disk is full.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error

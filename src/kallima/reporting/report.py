@@ -1,0 +1,79 @@
+"""The report of one run: a page that can be mailed, opened anywhere, and believed."""
+
+from pathlib import Path
+from typing import Any
+
+from kallima.reporting import curves
+from kallima.reporting.commands import call, commands
+from kallima.reporting.files import write_whole
+from kallima.reporting.page import inline_pictures, render
+from kallima.reporting.runs import Run, read_run
+
+PROTOCOL = (
+    "extractor",
+    "extractor_hash",
+    "extractor_accuracy",
+    "resize",
+    "range",
+    "real",
+    "generated",
+    "data",
+    "split",
+    "seed",
+    "version",
+    "spread_method",
+)
+"""The fields of a score that say how it was measured."""
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html` into the run directory and return its path.
+
+    It reads the directory's files alone, and copes with any that are absent, unfinished or damaged in part.
+
+    Raises:
+        RunError: the directory is no run, its run.json is damaged, or the page cannot be written.
+    """
+    record = read_run(run)
+    page = run / "report.html"
+    content = render(
+        "report.html.j2",
+        run=record,
+        title=f"{record.word('recipe', 'unknown recipe')} on {record.data}",
+        pictures=inline_pictures(record.pictures),
+        charts=_charts(record),
+        rate=typical_rate(record),
+        gaps=curves.first_gaps(record.series),
+        receipts=receipts(record.scores),
+        commands=commands(record),
+        call=call(record),
+    )
+    write_whole(page, content)
+    return page
+
+
+def typical_rate(run: Run) -> float | None:
+    """Return the median throughput in images/s, None where none was measured."""
+    rates = sorted(run.throughput.values[run.throughput.values > 0])  # NaN is not above 0
+    return float(rates[len(rates) // 2]) if rates else None
+
+
+def _charts(run: Run) -> list[dict[str, Any]]:
+    charts = curves.charts(run.series)
+    if len(run.throughput.steps):
+        charts.append({"title": "throughput", "lines": [curves.line("images/s", run.throughput, 0)]})
+    return charts
+
+
+def receipts(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Group scores that were measured in the same way: {"protocol": {field: value}, "scores": [...]}."""
+    groups: list[dict[str, Any]] = []
+    for score in scores:
+        protocol = {name: score[name] for name in PROTOCOL if score.get(name) is not None}
+        for group in groups:
+            if group["protocol"] == protocol:
+                group["scores"].append(score)
+                break
+        else:
+            groups.append({"protocol": protocol, "scores": [score]})
+    return groups
