@@ -196,7 +196,7 @@ def evaluate(
     data: str | Path | None = None,
     metrics: Sequence[str] | None = None,
     features: str = "auto",
-    count: int = 10_000,
+    count: int | None = None,
     seed: int = 0,
     device: str = "auto",
 ) -> "list[Score]":
@@ -207,19 +207,20 @@ def evaluate(
         data: compare with other data than that it was trained on.
         metrics: which, e.g. fid, kid, precision; by default all that apply.
         features: what images are compared by: auto, probe, inception or random.
-        count: how many samples to draw, and the most real examples to compare with.
+        count: how many samples to draw; by default 10,000 images or 2,500 points.
         seed: decides the samples and which real examples are used.
         device: auto, cpu, cuda, cuda:1 or mps.
     """
     from kallima.training.distribution import World
 
     run = Run(run)
-    job = Job.from_manifest(run.manifest)
-    if data is not None:
-        job = dataclasses.replace(job, data=dataclasses.replace(job.data, data=str(data)))
-    dataset = job.dataset(_say_progress(World()))
     system = load(run, device=device)
-    scores = _judge(system, dataset, metrics=metrics, features=features, count=count, seed=seed)
+    job = Job.from_manifest(run.manifest)
+    trained_on = job.dataset(_say_progress(World()))
+    real = trained_on if data is None else job.looking_at(data, system.spec).dataset(_say_progress(World()))
+    scores = _judge(
+        system, real, labelled=trained_on, metrics=metrics, features=features, count=count, seed=seed, device=device
+    )
     kept = {"step": int(system.step.item()), "scores": [score.to_json() for score in scores]}
     write_whole(run.path / "scores.json", json.dumps(kept, indent=2).encode())
     return scores
@@ -282,8 +283,7 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
             save_picture(run.path / "samples" / f"{step:08d}.png", sheet(samples, _reference(dataset)))
 
     def score(system: "System") -> tuple[dict[str, float], bool]:
-        quick = ["high_quality"] if "points" in dataset.spec else ["fid"]
-        scores = _judge(system, dataset, metrics=quick, features="auto", count=QUICK, seed=job.training.seed)
+        scores = _judge(system, dataset, metrics=[_headline(dataset)], count=QUICK, seed=job.training.seed)
         return {score.metric: score.value for score in scores}, scores[0].direction == "lower"
 
     if not trainer.world.leads:
@@ -298,7 +298,8 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
 
 
 PICTURED = {"image": 64, "points": 2_500}  # how many samples a picture holds
-QUICK = 2_000  # samples of a score during training
+JUDGED = {"image": 10_000, "points": 2_500}  # how many samples a score rests on
+QUICK = 2_000  # and a score during training
 
 
 def _reference(dataset: "Dataset") -> "np.ndarray | None":
@@ -312,16 +313,34 @@ def _reference(dataset: "Dataset") -> "np.ndarray | None":
     return to_units(dataset.read(np.arange(min(len(dataset), PICTURED["points"])))["points"], dataset.spec)
 
 
+def _headline(dataset: "Dataset") -> str:
+    """Name the metric that decides which checkpoint is the best."""
+    if "points" not in dataset.spec:
+        return "fid"
+    return "high-quality" if getattr(dataset.source, "modes", None) is not None else "energy-distance"
+
+
 def _judge(
-    system: "System", dataset: "Dataset", *, metrics: Sequence[str] | None, features: str, count: int, seed: int
+    system: "System",
+    real: "Dataset",
+    *,
+    metrics: Sequence[str] | None = None,
+    features: str = "auto",
+    labelled: "Dataset | None" = None,
+    count: int | None = None,
+    seed: int,
+    device: str = "auto",
 ) -> "list[Score]":
     from kallima.evaluation import evaluate_images, evaluate_points
     from kallima.sampling.drawing import draw
+    from kallima.training.precision import choose_device
 
-    samples = draw(system, count, seed=seed)
-    if samples.ndim == 2:
-        return evaluate_points(samples, dataset, metrics=metrics, seed=seed)
-    return evaluate_images(samples, dataset, metrics=metrics, features=features, seed=seed)
+    if "points" in real.spec:
+        return evaluate_points(draw(system, count or JUDGED["points"], seed=seed), real, metrics=metrics, seed=seed)
+    samples = draw(system, count or JUDGED["image"], seed=seed)
+    return evaluate_images(
+        samples, real, metrics=metrics, features=features, labelled=labelled, seed=seed, device=choose_device(device)
+    )
 
 
 def _refuse_other(run: Run, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -48,25 +48,20 @@ def split_docstring(docstring: str) -> tuple[str, dict[str, str]]:
     return sections[0].strip(), helps
 
 
-def from_signature(function: Callable[..., Any], names: Mapping[str, Any] | None = None) -> list[Parameter]:
-    """Read a function's arguments, with the texts of its docstring; `**options` and the like are left out.
-
-    `names` stands in for types that the function's module knows only to type checkers.
-    """
+def from_signature(function: Callable[..., Any]) -> list[Parameter]:
+    """Read a function's arguments, with the texts of its docstring; `**options` and the like are left out."""
     helps = split_docstring(function.__doc__ or "")[1]
-    found = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-            continue
-        hint = parameter.annotation
-        if isinstance(hint, str):
-            # the project's own annotations, as get_type_hints evaluates them
-            hint = eval(hint, function.__globals__, dict(names or {}))
-        positional = parameter.kind is not parameter.KEYWORD_ONLY and parameter.default is REQUIRED
-        found.append(
-            Parameter(parameter.name, hint, parameter.default, helps.get(parameter.name, ""), positional=positional)
+    return [
+        Parameter(
+            parameter.name,
+            parameter.annotation,
+            parameter.default,
+            helps.get(parameter.name, ""),
+            positional=parameter.kind is not parameter.KEYWORD_ONLY and parameter.default is REQUIRED,
         )
-    return found
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    ]
 
 
 @cache

@@ -1,6 +1,7 @@
 """Files written whole or not at all."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from kallima.errors import RunError
@@ -21,5 +22,6 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # where a part of the path is a file there is nothing to remove
+            aside.unlink()
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kallima import __version__
 from kallima.data.opening import EMBEDDED, open_source
+from kallima.data.spec import Image, Spec
 from kallima.errors import RunError, UsageError, did_you_mean
 from kallima.options import DataOptions, TrainingOptions
 from kallima.recipe import Recipe, get_recipe
@@ -99,6 +100,14 @@ class Job:
         self.recipe.check(dataset.spec)
         return dataset
 
+    def looking_at(self, data: str | Path, spec: Spec) -> "Job":
+        """Return the job with other data, seen so that its images have the size and channels of `spec`."""
+        image = spec.get("image")
+        view: dict[str, Any] = {"key": None}
+        if isinstance(image, Image):
+            view |= {"size": image.height, "channels": image.channels}
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, data=str(data), **view))
+
     def identity(self, dataset: "Dataset") -> dict[str, Any]:
         """Return what must not change between two sittings of a run; the number of steps may."""
         training = dataclasses.asdict(self.training)
@@ -107,6 +116,7 @@ class Job:
             "recipe": self.recipe.name,
             **{f"argument {name}": value for name, value in self.arguments.items()},
             "data fingerprint": dataset.fingerprint,
+            **{name: value for name, value in dataclasses.asdict(self.data).items() if name != "data"},
             **{name: training[name] for name in decisive},
         }
 

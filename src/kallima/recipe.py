@@ -7,7 +7,7 @@ one recipe's arguments are evaluated from its signature alone; only building a s
 import ast
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -126,9 +126,10 @@ class Recipe:
         Raises:
             TypeError: the signature is not one that a recipe may have.
         """
-        parameters = from_signature(stub(self.file, self.function))
-        if not parameters or parameters[0].name != "spec" or any(p.positional for p in parameters[1:]):
+        function = stub(self.file, self.function)
+        if function.__code__.co_varnames[: function.__code__.co_argcount] != ("spec",):
             raise TypeError(f"{self.file}: {self.function} must take (spec, *, arguments)")
+        parameters = from_signature(function)
         for parameter in parameters[1:]:
             if parameter.default is REQUIRED or parameter.hint is REQUIRED:
                 raise TypeError(f"{self.file}: {self.function}: '{parameter.name}' needs a type and a default")
@@ -154,10 +155,8 @@ class Recipe:
             remedies = "; or ".join(kind.remedy for needs in self.needs for kind in needs.values())
             raise DataError(f"{self.name} needs {wanted}, but the data has only {spec}: {remedies}")
 
-    def resolve(self, arguments: Mapping[str, Any], *, known: Iterable[str] = ()) -> dict[str, Any]:
+    def resolve(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return every argument of the recipe: those given, as their types, and the defaults of the others.
-
-        `known` are names that mean something elsewhere; they only widen the choice of what may have been meant.
 
         Raises:
             UsageError: an unknown argument, or a value of another type.
@@ -165,8 +164,7 @@ class Recipe:
         parameters = {parameter.name: parameter for parameter in self.parameters}
         for name in arguments:
             if name not in parameters:
-                near = did_you_mean(name, [*parameters, *known])
-                raise UsageError(f"{self.name} has no argument '{name}'{near}")
+                raise UsageError(f"{self.name} has no argument '{name}'{did_you_mean(name, parameters)}")
         return {
             name: coerce(parameter.hint, arguments[name], name) if name in arguments else parameter.default
             for name, parameter in parameters.items()

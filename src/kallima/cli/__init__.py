@@ -5,10 +5,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import kallima
 from kallima.cli.output import emit
 from kallima.errors import KallimaError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from kallima.cli.parsing import Command
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -56,6 +60,8 @@ def main(words: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         elif isinstance(error, KallimaError):
             _complain(str(error))
+        elif isinstance(error, OSError) and error.filename is not None:
+            _complain(f"{error.filename}: {error.strerror}")
         else:
             what = " ".join(f"{type(error).__name__}: {error}".split())
             _complain(f"{what} (run it again with --debug for the traceback)")
@@ -82,25 +88,22 @@ def dispatch(words: Sequence[str]) -> int:
     if words[0] == "data" and (len(words) == 1 or words[1] in ("-h", "--help")):
         emit(overview("data "))
         return 0
-    name, rest = split_name(words)
-    return build(name, rest)(rest)
+    command = find(words)
+    return command(words[len(command.name.split()) :])
 
 
-def split_name(words: Sequence[str]) -> tuple[str, list[str]]:
-    """Split the name of a command, of one word or two, from what follows it.
+def find(words: Sequence[str]) -> "Command":
+    """Return the command that `words` begin with; its name is as many of them as belong to it.
 
     Raises:
         UsageError: there is none of that name.
     """
-    name = " ".join(words[:2] if words[0] == "data" else words[:1])
+    length = 2 if words[0] == "data" else 1
+    name = " ".join(words[:length])
     if name not in COMMANDS:
         raise UsageError(f"no command '{name}'{did_you_mean(name, COMMANDS) or '; see kallima --help'}")
-    return name, list(words[len(name.split()) :])
-
-
-def build(name: str, words: Sequence[str]):  # type: ignore[no-untyped-def]
-    """Return a command; `words` are those that follow, for a training's options depend on the recipe."""
-    return importlib.import_module(f"kallima.cli.{COMMANDS[name][0]}").COMMANDS[name](words)
+    module = importlib.import_module(f"kallima.cli.{COMMANDS[name][0]}")
+    return module.COMMANDS[name](words[length:])
 
 
 def overview(prefix: str = "") -> str:
@@ -112,7 +115,11 @@ def overview(prefix: str = "") -> str:
         [
             f"usage: kallima {prefix}COMMAND …",
             "",
-            *(["Generative models, from a folder of your own data to a model you can trust.", ""] if not prefix else []),
+            *(
+                ["Generative models, from a folder of your own data to a model you can trust.", ""]
+                if not prefix
+                else []
+            ),
             *lines,
             "",
             "kallima COMMAND --help tells the options of a command; --debug shows the traceback of an error.",

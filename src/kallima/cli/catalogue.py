@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from kallima.arguments import spell
 from kallima.cli.output import emit, emit_json, table
-from kallima.cli.parsing import JSON, Command, command
+from kallima.cli.parsing import Command, command, metavar
 from kallima.recipe import Recipe, describe, get_recipe
 from kallima.recipe import recipes as all_recipes
 
@@ -51,10 +50,7 @@ def show(recipe: str, *, json: bool = False) -> int:
 
 
 def _card(recipe: Recipe) -> str:
-    rows = [
-        ("--" + p.name.replace("_", "-"), spell(p.hint), "-" if p.default is None else str(p.default), p.help)
-        for p in recipe.parameters
-    ]
+    rows = [(p.flag, metavar(p), "-" if p.default is None else str(p.default), p.help) for p in recipe.parameters]
     return "\n\n".join(
         [
             f"{recipe.name} ({recipe.family}; {recipe.paper})",

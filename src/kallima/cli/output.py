@@ -1,12 +1,16 @@
 """What the commands print: results on standard output, the rest on standard error; workers of torchrun are silent."""
 
+import itertools
 import json
+import math
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-Row = Sequence[str]
+NARROWEST = 20  # characters: the least to wrap a column to
 
 
 def is_first() -> bool:
@@ -21,8 +25,16 @@ def emit(text: str) -> None:
 
 
 def emit_json(value: Any) -> None:
-    """Print a result as one line of JSON."""
-    emit(json.dumps(value))
+    """Print a result as one line of JSON, with null for numbers that are not finite."""
+    emit(json.dumps(_finite(value), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def tell(text: str) -> None:
@@ -31,10 +43,20 @@ def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def table(rows: Sequence[Row], indent: str = "  ") -> str:
-    """Align the columns of rows; the last one is as wide as it likes."""
+def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
+    """Align the columns of rows; on a terminal the last one is wrapped to its width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    margin = len(indent) + sum(width + 2 for width in widths[:-1])
+    room = shutil.get_terminal_size().columns - margin if sys.stdout.isatty() else widths[-1]
+    lines = []
+    for *cells, last in rows:
+        start = indent + "".join(cell.ljust(width + 2) for cell, width in zip(cells, widths, strict=False))
+        lines += [
+            (head + part).rstrip()
+            for head, part in zip(
+                itertools.chain([start], itertools.repeat(" " * margin)),
+                textwrap.wrap(last, max(room, NARROWEST)) or [""],
+                strict=False,
+            )
+        ]
     return "\n".join(lines)

@@ -2,6 +2,8 @@
 
 import argparse
 import re
+import shutil
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +56,7 @@ class Command:
 def command(name: str, function: Callable[..., Any], run: Callable[..., int], *more: Parameter) -> Command:
     """Make a command of a function's signature and docstring, and parameters besides."""
     description = (function.__doc__ or "").split("\n\n")[0]
-    return Command(name, description, {"options": [*from_signature(function, {"Run": str}), *more]}, run)
+    return Command(name, description, {"options": [*from_signature(function), *more]}, run)
 
 
 def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
@@ -91,16 +93,16 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(command: Command) -> _Parser:
     required = [p for p in command.parameters if p.default is REQUIRED]
-    words = [_metavar(p) + (" …" if element(p.hint) else "") for p in required if p.positional]
-    words += [f"{p.flag} {_metavar(p)}" for p in required if not p.positional]
+    words = [metavar(p) + (" …" if element(p.hint) else "") for p in required if p.positional]
+    words += [f"{p.flag} {metavar(p)}" for p in required if not p.positional]
     parser = _Parser(
         prog=f"kallima {command.name}",
         usage=" ".join(["%(prog)s", *words, "[options]"]),
-        description=command.description.replace("%", "%%"),
+        description=_wrapped(command.description),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
         add_help=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32),
     )
     for title, parameters in command.groups.items():
         group = parser.add_argument_group(title)
@@ -110,6 +112,13 @@ def _parser(command: Command) -> _Parser:
     common.add_argument("-h", "--help", action="help", help="Show this text and stop.")
     common.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
     return parser
+
+
+def _wrapped(text: str) -> str:
+    """Fill the paragraphs of a text but those that are indented."""
+    width = shutil.get_terminal_size().columns - 2
+    paragraphs = (p if p.startswith(" ") else textwrap.fill(p, width) for p in text.split("\n\n"))
+    return "\n\n".join(paragraphs).replace("%", "%%")
 
 
 def _flags(parameter: Parameter) -> list[str]:
@@ -125,11 +134,11 @@ def _add(group: Any, parameter: Parameter) -> None:
     text = _help(parameter)
     if parameter.positional:
         many = {"nargs": "+"} if element(parameter.hint) else {}
-        group.add_argument(parameter.name, metavar=_metavar(parameter), help=text, **many)
+        group.add_argument(parameter.name, metavar=metavar(parameter), help=text, **many)
     elif parameter.hint is not bool:
         required = parameter.default is REQUIRED
         flags = _flags(parameter)
-        group.add_argument(*flags, dest=parameter.name, metavar=_metavar(parameter), help=text, required=required)
+        group.add_argument(*flags, dest=parameter.name, metavar=metavar(parameter), help=text, required=required)
     elif parameter.default:
         group.add_argument(parameter.flag, dest=parameter.name, action=argparse.BooleanOptionalAction, help=text)
     else:
@@ -149,10 +158,14 @@ def _help(parameter: Parameter) -> str:
     else:
         written = ",".join(map(str, default)) if isinstance(default, tuple) else f"{default}"
         note = f" (default: {written})"
-    return (parameter.help + note).replace("%", "%%")
+    text = parameter.help.rstrip(".") + note
+    if re.match("[a-z]+ ", text):  # a sentence, not a list of values
+        text = text[0].upper() + text[1:]
+    return text.replace("%", "%%")
 
 
-def _metavar(parameter: Parameter) -> str:
+def metavar(parameter: Parameter) -> str:
+    """Return what stands for the parameter's value in a help."""
     if parameter.name in _METAVARS:
         return _METAVARS[parameter.name]
     if parameter.positional:

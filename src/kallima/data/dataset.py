@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
@@ -68,17 +67,15 @@ class CachedDataset(Dataset):
     def __init__(self, source: Source, view: View, spec: Spec, fingerprint: str, prepared: Entry):
         super().__init__(source, view, spec, fingerprint, prepared.rows)
         self._entry = prepared
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the arrays are read-only: so are we
-            self._columns = {name: torch.from_numpy(array) for name, array in prepared.arrays.items()}
         self._row_bytes = sum(array.nbytes for array in prepared.arrays.values()) // max(prepared.rows, 1)
 
     def read(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Tensor]:
         """Return examples in stored form; see `Dataset.read`."""
-        chosen = torch.from_numpy(np.ascontiguousarray(indices, np.int64))
-        # index_select, unlike numpy, lets other threads run while it waits for the disk
-        fields = {name: column.index_select(0, chosen) for name, column in self._columns.items()}
-        self._entry.touched(len(chosen), self._row_bytes)
+        # not torch.index_select: its threads cost more than the copy, and numpy too lets others run meanwhile
+        fields = {
+            name: torch.from_numpy(np.take(column, indices, axis=0)) for name, column in self._entry.arrays.items()
+        }
+        self._entry.touched(len(indices), self._row_bytes)
         return _standardised(fields, self.spec)
 
     def texts(self, indices: np.ndarray) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
+from kallima.data.source import Problem
 from kallima.data.spec import Image
 from kallima.errors import DataError, UsageError
 
@@ -28,7 +29,7 @@ SUFFIXES = (
 """What a file must end in to be taken for an image (in lower case)."""
 
 # Only these decoders are ever run: among Pillow's others are some that start a program (EPS) or accept anything (TGA).
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "MPO", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI")
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI")
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\x00", b"MM\x00*", b"qoif")
 _HEIF = (b"heic", b"heix", b"mif1", b"msf1", b"hevc")
 
@@ -121,7 +122,7 @@ def _opened(data: BinaryIO | Path | bytes) -> Iterator[Pillow.Image]:
             raise DataError("is cut short or damaged" if known else "is not an image") from error
         except Exception as error:  # decoders fail in every way on broken bytes: OSError, SyntaxError, zlib.error, …
             cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
-            raise DataError("is cut short" if cut else f"is damaged ({error})") from error
+            raise DataError("is cut short" if cut else f"is damaged ({str(error).partition(chr(10))[0]})") from error
 
 
 class _NoWarnings:
@@ -203,20 +204,26 @@ class Survey:
     channels: dict[int, int] = field(default_factory=dict)
     smallest: tuple[int, int] = (0, 0)  # height, width
     largest: tuple[int, int] = (0, 0)
+    problem: str = ""  # what is wrong with the first image that cannot be read
 
     @classmethod
-    def of(cls, shapes: Iterable[tuple[int, int, int]]) -> "Survey":
+    def of(cls, shapes: Iterable[tuple[int, int, int] | Problem]) -> "Survey":
         """Gather (height, width, channels) of every image that can be read."""
         channels: Counter[int] = Counter()
         sizes: set[tuple[int, int]] = set()
-        for height, width, count in shapes:
+        problem = ""
+        for shape in shapes:
+            if isinstance(shape, Problem):
+                problem = problem or f"{shape.path} {shape.problem}"
+                continue
+            height, width, count = shape
             channels[count] += 1
             sizes.add((height, width))
             if len(sizes) > 2:
                 sizes = {min(sizes, key=_area), max(sizes, key=_area)}
         if not sizes:
-            return cls()
-        return cls(dict(sorted(channels.items())), min(sizes, key=_area), max(sizes, key=_area))
+            return cls(problem=problem)
+        return cls(dict(sorted(channels.items())), min(sizes, key=_area), max(sizes, key=_area), problem)
 
     @property
     def image(self) -> Image:
@@ -224,14 +231,15 @@ class Survey:
         height, width = self.smallest if self.smallest == self.largest and self.channels else (None, None)
         return Image(channels=max(self.channels, default=3), height=height, width=width)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object from which `from_json` builds an equal survey."""
-        return {"channels": list(self.channels.items()), "smallest": self.smallest, "largest": self.largest}
+    def to_json(self) -> list[Any]:
+        """Return a JSON value from which `from_json` builds an equal survey."""
+        return [list(self.channels.items()), self.smallest, self.largest, self.problem]
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Survey":
+    def from_json(cls, data: list[Any]) -> "Survey":
         """Build a survey from what `to_json` gave."""
-        return cls({int(c): int(n) for c, n in data["channels"]}, tuple(data["smallest"]), tuple(data["largest"]))
+        channels, smallest, largest, problem = data
+        return cls({int(count): int(n) for count, n in channels}, tuple(smallest), tuple(largest), problem)
 
 
 def _area(size: tuple[int, int]) -> tuple[int, int]:
@@ -298,7 +306,7 @@ class View:
             DataError: the images differ in size or channels and the view does not choose.
         """
         if survey is not None and not survey.channels:
-            raise DataError("not one of the images can be read: see what is wrong with 'kallima data check'")
+            raise DataError(f"not one of the images can be used ({survey.problem}): 'kallima data check' tells of each")
         if self.size is None and (image.height is None or image.width is None):
             sizes = f" (from {_size(survey.smallest)} to {_size(survey.largest)})" if survey is not None else ""
             raise DataError(f"the images differ in size{sizes}: choose one with --size 64")

@@ -9,8 +9,8 @@ It comes from tables in the "imagefolder" convention, `metadata.csv` or `metadat
 - a single further column is the label where there is none yet, if it holds whole numbers of which some repeat;
 - other columns say nothing that is used.
 
-Without a table the folders tell: `train`, `test` and the like at the top are splits, and where every image lies in one of
-two or more folders, those are the classes.
+Without a table the folders tell: `train`, `test` and the like at the top are splits, and where every image lies in one
+of two or more folders, those are the classes.
 """
 
 import csv
@@ -33,7 +33,7 @@ TABLE_LIMIT = 1 << 29
 
 _NAME_COLUMNS = ("file_name", "file")
 _TEXT_COLUMNS = ("text", "caption")
-_SPLIT_FOLDERS = frozenset({"train", "test", "val", "valid", "validation", "dev"})
+SPLIT_FOLDERS = frozenset({"train", "test", "val", "valid", "validation", "dev"})
 
 
 @dataclass
@@ -153,30 +153,41 @@ def list_images(names: Sequence[str], table: Table | None, split: str, where: st
     Raises:
         DataError: there is no such split, or some images lack what others have.
     """
-    split_of, inner = _folder_splits(names)
-    if table is not None and "split" in table.columns:
-        cells = table.columns["split"]
-        split_of = {name: cells[row] for name, row in table.rows.items()}
-    splits = tuple(sorted(set(split_of.values()), key=lambda each: (each != "train", each != "test", each)))
-    splits = splits or ("train",)
-    demand_split(split, splits, where)
+    split_folders = _has_split_folders(names)
+    own_splits = table is not None and "split" in table.columns
+
+    def split_of(name: str) -> str:
+        if table is not None and own_splits:
+            return table.columns["split"][table.rows[name]]
+        return name.split("/")[0].lower() if split_folders else split
+
+    def inner(name: str) -> str:
+        return name.split("/", 1)[1] if split_folders else name
+
     fields, columns = _table_fields(table)
-    if table is not None and (fields or "split" in table.columns):
+    if table is not None and (fields or own_splits):
         unlisted = [name for name in names if name not in table.rows]
         if unlisted:
             raise DataError(
                 f"{table.where} lists only {len(names) - len(unlisted)} of {len(names)} images, not '{unlisted[0]}': "
                 "list every image, or move the others away"
             )
+    everywhere = [*names, *(table.rows if table is not None and own_splits else ())]
+    splits = tuple(sorted(set(map(split_of, everywhere)), key=lambda each: (each != "train", each != "test", each)))
+    if not (split_folders or own_splits):
+        splits = ("train",)
+    if "" in splits and table is not None:
+        raise DataError(f"{table.where} leaves the split of some images open: fill in its column 'split'")
+    demand_split(split, splits, where)
     if "label" not in fields:
-        classes = _folder_classes(inner.values())
+        classes = _folder_classes(map(inner, names))
         if classes:
             fields["label"] = Label(classes)
-    positions: list[int | None] = [i for i, name in enumerate(names) if split_of.get(name, split) == split]
+    positions: list[int | None] = [i for i, name in enumerate(names) if split_of(name) == split]
     chosen = [names[i] for i in positions if i is not None]
     if table is not None:
         there = set(names)
-        gone = [name for name in table.rows if name not in there and split_of.get(name, split) == split]
+        gone = [name for name in table.rows if name not in there and split_of(name) == split]
         chosen += gone
         positions += [None] * len(gone)
     values: dict[str, Sequence[Any] | np.ndarray] = {}
@@ -186,18 +197,13 @@ def list_images(names: Sequence[str], table: Table | None, split: str, where: st
             values[name] = _column(kind, [table.columns[column] for column in columns[name]], rows, chosen, table.where)
         elif isinstance(kind, Label):
             index = {each: i for i, each in enumerate(kind.classes)}
-            values[name] = [index.get(inner.get(each, "").split("/")[0], -1) for each in chosen]
+            values[name] = [index.get(inner(each).split("/")[0], -1) for each in chosen]
     return Listing(chosen, positions, splits, fields, values)
 
 
-def _folder_splits(names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return each name's split, if the folders at the top are splits, and each name inside that folder."""
-    tops = {name.split("/")[0] if "/" in name else "" for name in names}
-    lowered = {top.lower() for top in tops}
-    if "train" in lowered and lowered <= _SPLIT_FOLDERS:
-        parts = {name: name.split("/", 1) for name in names}
-        return {name: top.lower() for name, (top, _) in parts.items()}, {name: rest for name, (_, rest) in parts.items()}
-    return {}, {name: name for name in names}
+def _has_split_folders(names: Iterable[str]) -> bool:
+    tops = {name.split("/")[0].lower() if "/" in name else "" for name in names}
+    return "train" in tops and tops <= SPLIT_FOLDERS
 
 
 def _folder_classes(names: Iterable[str]) -> tuple[str, ...] | None:

@@ -62,28 +62,36 @@ class Stream:
             )
         self.dataset, self.batch_size, self.position = dataset, batch_size, position
         self.device, self.memory_format = device, memory_format or torch.contiguous_format
-        reader = _Reader(dataset, batch_size, seed, rank, world, flip)
-        pin = device.type == "cuda"
-        self._ahead: _Thread | _Processes = (
-            _Processes(reader, position, workers, pin)
-            if workers and dataset.decodes
-            else _Thread(reader, position, pin)
-        )
+        self._reader = _Reader(dataset, batch_size, seed, rank, world, flip)
+        self._workers = workers if dataset.decodes else 0
+        self._ahead: _Thread | _Processes | None = None  # reading starts with the first batch
+
+    def seek(self, position: int) -> None:
+        """Go to the place where `position` batches have been drawn."""
+        self.close()
+        self.position = position
 
     def next(self) -> Batch:
         """Return the next batch, on the device: images float (N, C, H, W) in [-1, 1]."""
-        fields = {
-            name: value.to(self.device, non_blocking=value.is_pinned() if self.device.type == "cuda" else False)
-            for name, value in self._ahead.next().items()
-        }
+        pin = self.device.type == "cuda"
+        if self._ahead is None:
+            self._ahead = (
+                _Processes(self._reader, self.position, self._workers, pin)
+                if self._workers
+                else _Thread(self._reader, self.position, pin)
+            )
+        read = self._ahead.next()
+        fields = {name: value.to(self.device, non_blocking=pin) for name, value in read.items()}
         self.position += 1
         if "image" in fields:
             fields["image"] = from_storage(fields["image"], self.memory_format)
         return Batch(fields)
 
     def close(self) -> None:
-        """Stop reading ahead; the stream is of no use afterwards."""
-        self._ahead.close()
+        """Stop reading ahead."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
     def __enter__(self) -> "Stream":
         return self
@@ -107,8 +115,8 @@ class _Reader(TorchDataset[dict[str, Tensor] | KallimaError]):
         indices = order.at(len(self.dataset), self.seed, occurrences)
         fields = self.dataset.read(indices, order.crop_bits(self.seed, occurrences))
         if self.flip and "image" in fields:
-            coins = torch.from_numpy(order.coins(self.seed, occurrences))
-            fields["image"][coins] = fields["image"][coins].flip(2)  # (N, H, W, C)
+            image, coins = fields["image"].numpy(), order.coins(self.seed, occurrences)  # (N, H, W, C), one memory
+            image[coins] = image[coins, :, ::-1]
         return fields
 
     def __getitem__(self, position: int) -> dict[str, Tensor] | KallimaError:

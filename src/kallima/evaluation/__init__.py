@@ -1,1 +1,18 @@
-"""Scores, each with its receipt."""
+"""Evaluation: scores that carry the protocol they were measured under. One file a metric, one a feature extractor."""
+
+from kallima.evaluation.features import FEATURES, FeatureExtractor
+from kallima.evaluation.images import evaluate_images
+from kallima.evaluation.metrics import METRICS
+from kallima.evaluation.points import evaluate_points
+from kallima.evaluation.score import Measure, Score, table
+
+__all__ = [
+    "FEATURES",
+    "METRICS",
+    "FeatureExtractor",
+    "Measure",
+    "Score",
+    "evaluate_images",
+    "evaluate_points",
+    "table",
+]

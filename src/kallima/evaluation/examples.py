@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from kallima.data.spec import Image
 from kallima.errors import DataError
 
 if TYPE_CHECKING:
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
 
 REAL_LIMIT = 10_000
 _BLOCK = 1000
+
+
+def image_field(dataset: "Dataset") -> Image:
+    """Return what the data's images are.
+
+    Raises:
+        DataError: there are none.
+    """
+    dataset.spec.demand({"image": Image}, "the image metrics")
+    image = dataset.spec["image"]
+    assert isinstance(image, Image)
+    return image
 
 
 def draw(dataset: "Dataset", seed: int) -> np.ndarray:

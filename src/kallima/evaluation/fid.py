@@ -95,11 +95,13 @@ def _bias(width: int, count: int) -> str:
 
 
 def _few_without(real: Tensor, generated: Tensor, folds: int) -> Callable[[int | None], float]:
+    def kept(features: Tensor, fold: int | None) -> Tensor:
+        if fold is None:
+            return features
+        return features[torch.arange(len(features), device=features.device) % folds != fold]
+
     def distance(fold: int | None) -> float:
-        sets = real, generated
-        if fold is not None:
-            sets = tuple(x[torch.arange(len(x), device=x.device) % folds != fold] for x in sets)  # type: ignore[assignment]
-        return frechet_distance_of_few(*sets)
+        return frechet_distance_of_few(kept(real, fold), kept(generated, fold))
 
     return distance
 

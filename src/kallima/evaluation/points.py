@@ -135,17 +135,16 @@ def reverse_kl(points: np.ndarray, modes: np.ndarray) -> Measure:
 def log_density(density: Callable[[np.ndarray], np.ndarray | None], points: np.ndarray, real: np.ndarray) -> Measure:
     """Return the mean log-density of points (N, D), in nats, beside that of real ones (M, D)."""
     values, truth = density(points), density(real)
-    assert values is not None and truth is not None
-    notes = (
-        f"the real points have a mean log-density of {truth.mean():.4g}; more than that means too little spread",
-    )
+    assert values is not None
+    assert truth is not None
+    notes = (f"the real points have a mean log-density of {truth.mean():.4g}; more than that means too little spread",)
     return Measure(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values)), "standard error", notes)
 
 
 def energy_distance(real: np.ndarray, generated: np.ndarray) -> Measure:
-    """Return 2 E‖x − y‖ − E‖x − x′‖ − E‖y − y′‖ (Székely & Rizzo 2013), unbiased, after division by the real deviations.
+    """Return 2 E‖x − y‖ − E‖x − x′‖ − E‖y − y′‖ (Székely & Rizzo 2013), unbiased.
 
-    Every dimension is divided by the standard deviation of the real points in it, so that units don't matter.
+    Every dimension is divided first by the standard deviation of the real points in it, so that units don't matter.
     """
     deviation = real.std(0, dtype=np.float64)
     deviation[deviation == 0] = 1

@@ -63,7 +63,7 @@ def neighbourhoods(
     return Neighbourhoods(
         _mean(in_real, (f"k = {near} nearest neighbours", *notes)),
         _mean(in_generated, (f"k = {near} nearest neighbours", *notes)),
-        _mean(balls / far, (f"k = {far} nearest neighbours", *notes)),
+        _mean(balls.double() / far, (f"k = {far} nearest neighbours", *notes)),
         _mean(covered, (f"k = {far} nearest neighbours", *notes)),
     )
 

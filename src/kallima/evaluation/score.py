@@ -82,7 +82,9 @@ def table(scores: Sequence[Score]) -> str:
         for row in rows
     ]
     lines += sorted({f"data: {score.data}, split {score.split}, seed {score.seed}" for score in scores})
-    lines += [f"- {note}" for note in dict.fromkeys(note for score in scores for note in score.notes)]
+    for note in dict.fromkeys(note for score in scores for note in score.notes):
+        about = [score.metric for score in scores if note in score.notes]
+        lines.append(f"- {note}" if len(about) == len(scores) else f"- {', '.join(about)}: {note}")
     return "\n".join(lines)
 
 

@@ -35,7 +35,9 @@ def _options(run: Run) -> dict[str, Any]:
     """Return the run's options that differ from their defaults."""
     told = run.part("source") | run.part("training")
     known = [option for option in (*fields(DataOptions), *fields(TrainingOptions)) if option.default is not MISSING]
-    return {option.name: told[option.name] for option in known if told.get(option.name, option.default) != option.default}
+    return {
+        option.name: told[option.name] for option in known if told.get(option.name, option.default) != option.default
+    }
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -44,4 +46,5 @@ def _option(name: str, value: Any) -> list[str]:
         return []
     if isinstance(value, bool):
         return [f"--{option}" if value else f"--no-{option}"]
-    return [f"--{option}", *(str(item) for item in (value if isinstance(value, list) else [value]))]
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return [f"--{option}={text}"] if text.startswith("-") else [f"--{option}", text]

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from kallima.errors import UsageError
+from kallima.files import write_whole
 from kallima.reporting import curves
-from kallima.reporting.files import write_whole
 from kallima.reporting.page import inline_pictures, render
 from kallima.reporting.report import typical_rate
 from kallima.reporting.runs import Run, read_run
 
-MUST_AGREE = ("direction", "extractor_hash", "resize", "range", "real", "generated", "data", "split", "version")
+MUST_AGREE = ("direction", "extractor_hash", "resize", "range", "real", "generated", "data", "split")
 """The fields of two scores that have to be equal before one may be called better."""
 
 LEFT_OUT = ("fingerprint", "name")  # of the source: told in the table
@@ -69,7 +69,9 @@ def _read(runs: Sequence[Path]) -> list[Run]:
 def _table(records: Sequence[Run]) -> list[dict[str, Any]]:
     rows = []
     for record, label in zip(records, _labels(records), strict=True):
-        settings = {f"{part}: {name}": value for part in ("arguments", "training") for name, value in record.part(part).items()}
+        settings = {
+            f"{part}: {name}": value for part in ("arguments", "training") for name, value in record.part(part).items()
+        }
         settings |= {f"data: {name}": value for name, value in record.part("source").items() if name not in LEFT_OUT}
         rows.append(
             {

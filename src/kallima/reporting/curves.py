@@ -1,6 +1,7 @@
 """From series to charts: what is drawn together, and with how many points."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def thin(series: Series, most: int = MOST_POINTS) -> Series:
     missing = np.isnan(series.values)
     edges = np.linspace(1, count - 1, (most - 2) // (3 if missing.any() else 2) + 1).astype(np.int64)
     keep = {0, count - 1}
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         part, gap = series.values[start:stop], missing[start:stop]
         if gap.any():
             keep.add(int(start + gap.argmax()))

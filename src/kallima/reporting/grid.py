@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from kallima.errors import DataError, UsageError
-from kallima.reporting.files import write_whole
+from kallima.files import write_whole
 
 GAP = 2
 """Pixels between two images of a grid."""

@@ -1,11 +1,13 @@
 """The part of Markdown that a model card uses, as HTML in which everything that was written is escaped."""
 
 import re
+import textwrap
 
 from markupsafe import Markup, escape
 
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
+_INDENTED = re.compile(r"^(?: {4}|\t)\s*\S")
 _BULLET = re.compile(r"^\s*[-*+]\s+(.*)")
 _NUMBER = re.compile(r"^\s*\d{1,9}[.)]\s+(.*)")
 _DIVIDER = re.compile(r"^\s*\|?[\s:|-]*-[\s:|-]*$")
@@ -17,7 +19,7 @@ _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
 def render_markdown(text: str) -> Markup:
-    """Turn headings, paragraphs, lists, tables, fenced code, `code`, *emphasis* and links into HTML.
+    """Turn headings, paragraphs, lists, tables, code blocks, `code`, *emphasis* and links into HTML.
 
     Raw HTML in the text is shown, never obeyed. A link becomes its words and its address in plain text, so that the
     page refers to nothing outside itself. Headings start at <h3>. YAML front matter is left out.
@@ -29,6 +31,8 @@ def render_markdown(text: str) -> Markup:
             lines.pop(0)
         elif _FENCE.match(lines[0]):
             blocks.append(_code(lines))
+        elif _INDENTED.match(lines[0]):
+            blocks.append(_indented(lines))
         elif _HEADING.match(lines[0]):
             blocks.append(_heading(lines))
         elif _BULLET.match(lines[0]):
@@ -76,6 +80,13 @@ def _code(lines: list[str]) -> Markup:
     if lines:
         lines.pop(0)
     return Markup("<pre><code>{}</code></pre>").format("\n".join(inside))
+
+
+def _indented(lines: list[str]) -> Markup:
+    inside = []
+    while lines and (_INDENTED.match(lines[0]) or not lines[0].strip()):
+        inside.append(lines.pop(0))
+    return Markup("<pre><code>{}</code></pre>").format(textwrap.dedent("\n".join(inside)).strip("\n"))
 
 
 def _heading(lines: list[str]) -> Markup:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from kallima.files import write_whole
 from kallima.reporting import curves
 from kallima.reporting.commands import call, commands
-from kallima.reporting.files import write_whole
 from kallima.reporting.page import inline_pictures, render
 from kallima.reporting.runs import Run, read_run
 
@@ -20,8 +20,7 @@ PROTOCOL = (
     "data",
     "split",
     "seed",
-    "version",
-    "spread_method",
+    "kallima",
 )
 """The fields of a score that say how it was measured."""
 
@@ -66,14 +65,39 @@ def _charts(run: Run) -> list[dict[str, Any]]:
 
 
 def receipts(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Group scores that were measured in the same way: {"protocol": {field: value}, "scores": [...]}."""
+    """Group scores that were measured in the same way.
+
+    Each group is {"protocol": {field: value}, "scores": [...], "notes": [...]}: notes that all its scores share stand
+    with the protocol, with what the spreads are; each score keeps its own under "notes".
+    """
     groups: list[dict[str, Any]] = []
     for score in scores:
         protocol = {name: score[name] for name in PROTOCOL if score.get(name) is not None}
-        for group in groups:
-            if group["protocol"] == protocol:
-                group["scores"].append(score)
-                break
-        else:
-            groups.append({"protocol": protocol, "scores": [score]})
+        group = next((group for group in groups if group["protocol"] == protocol), None)
+        if group is None:
+            group = {"protocol": protocol, "scores": []}
+            groups.append(group)
+        group["scores"].append(score)
+    for group in groups:
+        told = [_notes(score) for score in group["scores"]]
+        shared = [note for note in told[0] if len(told) > 1 and all(note in notes for notes in told)]
+        group["notes"] = _spreads(group["scores"]) + shared
+        group["scores"] = [
+            score | {"notes": [note for note in notes if note not in shared]}
+            for score, notes in zip(group["scores"], told, strict=True)
+        ]
     return groups
+
+
+def _notes(score: dict[str, Any]) -> list[str]:
+    notes = score.get("notes") or []
+    return [str(note) for note in notes] if isinstance(notes, list) else [str(notes)]
+
+
+def _spreads(scores: list[dict[str, Any]]) -> list[str]:
+    """Say once for each way of finding a spread which metrics have it."""
+    methods: dict[str, list[str]] = {}
+    for score in scores:
+        if score.get("spread") is not None and score.get("spread_method"):
+            methods.setdefault(str(score["spread_method"]), []).append(score["metric"])
+    return [f"± of {', '.join(metrics)}: {method}" for method, metrics in methods.items()]

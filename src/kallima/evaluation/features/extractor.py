@@ -19,12 +19,18 @@ class FeatureExtractor(Protocol):
     share of held-out examples that a probe classifies rightly, None for others; `notes` are plain sentences.
     """
 
-    name: str
-    version: str
-    resize: str
-    range: str
-    accuracy: float | None
-    notes: tuple[str, ...]
+    @property
+    def name(self) -> str: ...  # noqa: D102 -- told above
+    @property
+    def version(self) -> str: ...  # noqa: D102
+    @property
+    def resize(self) -> str: ...  # noqa: D102
+    @property
+    def range(self) -> str: ...  # noqa: D102
+    @property
+    def accuracy(self) -> float | None: ...  # noqa: D102
+    @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def features(self, images: Tensor) -> Tensor:
         """Return features float32 (N, d), on the CPU, of images uint8 (N, H, W, C), any number of them."""
@@ -33,13 +39,16 @@ class FeatureExtractor(Protocol):
 
 def working_size(image: Image) -> int:
     """Return the side of the square that small networks see: 32, or 64 for images whose longer side exceeds 40."""
-    assert image.height is not None and image.width is not None
-    return 32 if max(image.height, image.width) <= 40 else 64
+    return 32 if max(image.height or 0, image.width or 0) <= 40 else 64
 
 
 def describe_resize(image: Image, size: int) -> str:
     """Say in words what `squared` does to such images."""
-    return f"none ({size}×{size})" if (image.height, image.width) == (size, size) else f"bilinear, antialiased, {size}×{size}"
+    return (
+        f"none ({size}×{size})"
+        if (image.height, image.width) == (size, size)
+        else f"bilinear, antialiased, {size}×{size}"
+    )
 
 
 def squared(images: Tensor, size: int) -> Tensor:

@@ -34,8 +34,11 @@ class RandomFeatures:
     def __init__(self, image: Image, *, device: torch.device | str = "cpu", batch_size: int = 250):
         self.size, self.batch_size, self.device = working_size(image), batch_size, torch.device(device)
         self.resize = describe_resize(image, self.size)
-        network = _network(image.channels)
-        self.version = weights_hash(network.state_dict())
+        with torch.device("meta"):  # torch draws nothing
+            network = _network(image.channels)
+        weights = _weights(network)
+        self.version = weights_hash(weights)
+        network.load_state_dict(weights, assign=True)
         self.network = frozen(network, self.device)
 
     def features(self, images: Tensor) -> Tensor:
@@ -49,17 +52,26 @@ class RandomFeatures:
 
 
 def _network(channels: int) -> nn.Sequential:
-    # raw output of PCG64 is the same with every numpy and torch, whose samplers are not promised to stay
+    first, second, third = _WIDTHS
+    return nn.Sequential(
+        nn.Conv2d(channels, first, 5, 2, 2, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 3, 2, 1, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(second, third, 3, 2, 1, bias=False),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+    )
+
+
+def _weights(network: nn.Sequential) -> dict[str, Tensor]:
+    """Draw each convolution's weights uniformly, with the variance that a ReLU keeps (He et al. 2015)."""
+    # the raw output of PCG64 is the same with every numpy and torch; their samplers are not promised to stay
     bits = np.random.PCG64(20_140_610)
-    layers: list[nn.Module] = []
-    for i, width in enumerate(_WIDTHS):
-        kernel = 5 if i == 0 else 3
-        layer = nn.Conv2d(channels, width, kernel, stride=2, padding=kernel // 2, bias=False)
-        uniform = (bits.random_raw(layer.weight.numel()) >> np.uint64(11)) * 2.0**-53
-        bound = math.sqrt(6 / (channels * kernel**2))  # He et al. 2015: ReLU keeps the variance
-        weight = torch.from_numpy((uniform * 2 - 1) * bound).float()
-        with torch.no_grad():
-            layer.weight.copy_(weight.view_as(layer.weight))
-        layers += [layer, nn.ReLU()]
-        channels = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    weights = {}
+    for name, empty in network.state_dict().items():
+        uniform = (bits.random_raw(empty.numel()) >> np.uint64(11)) * 2.0**-53  # [0, 1)
+        bound = math.sqrt(6 / empty[0].numel())
+        weights[name] = torch.from_numpy((uniform * 2 - 1) * bound).float().view(empty.shape)
+    return weights

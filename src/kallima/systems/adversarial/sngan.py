@@ -40,7 +40,7 @@ def sngan(
     the generator however well it does.
 
     Args:
-        width: channels at the image's own size; they double with each halving, up to 4 times this
+        width: channels at half the image's size; they double with each halving, up to 4 times this
         latent_dim: dimensions of the latent z
         learning_rate: Adam's step size, of the generator
         discriminator_learning_rate: Adam's step size, of the discriminator; by default the generator's

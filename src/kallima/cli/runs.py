@@ -1,0 +1,136 @@
+"""`kallima train`, `resume`, `sample`, `evaluate`, `report` and `compare`: the API's functions, told to a terminal."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from textwrap import indent
+from typing import TYPE_CHECKING, Any
+
+from kallima import api
+from kallima.arguments import REQUIRED, Parameter, from_options, from_signature
+from kallima.cli.catalogue import listing
+from kallima.cli.output import emit, emit_json, tell
+from kallima.cli.parsing import JSON, Command, command
+from kallima.errors import UsageError
+from kallima.options import DataOptions, TrainingOptions
+from kallima.recipe import describe, get_recipe
+
+if TYPE_CHECKING:
+    from kallima.training.run import Run
+
+_EXPLANATION = (
+    "Train a recipe on data. Each recipe has arguments of its own beside the common options; "
+    "kallima train RECIPE --help tells both."
+)
+
+DRY_RUN = Parameter("dry_run", bool, False, "Print everything resolved, with what it would take, and stop.")
+
+
+def train(words: Sequence[str]) -> Command:
+    """Make the command that trains the recipe that `words` begin with.
+
+    Raises:
+        UsageError: they begin with none.
+    """
+    name, *own = (p for p in from_signature(api.train) if p.name in ("recipe", "out"))
+    if words and words[0] in ("-h", "--help"):
+        text = f"{_EXPLANATION}\n\n{indent(listing(), '  ')}"
+        return Command("train", text, {"options": [name]}, lambda recipe: 0)
+    if not words or words[0].startswith("-"):
+        raise UsageError("name the recipe first: kallima train RECIPE --data SOURCE; kallima recipes lists them")
+    recipe = get_recipe(words[0])
+    lengths = {"steps": recipe.steps, "batch_size": recipe.batch_size}
+    training = [replace(p, default=lengths.get(p.name, p.default)) for p in from_options(TrainingOptions)]
+    needs = " or ".join(describe(alternative) for alternative in recipe.needs)
+    return Command(
+        f"train {recipe.name}",
+        f"{recipe.summary} ({recipe.paper}). It needs {needs}. kallima show {recipe.name} tells more.",
+        {
+            f"arguments of {recipe.name}": recipe.parameters,
+            "data": from_options(DataOptions),
+            "training": training,
+            "the run": [*own, DRY_RUN, JSON],
+        },
+        lambda **given: _train(recipe.name, **given),
+    )
+
+
+def _train(recipe: str, *, dry_run: bool = False, json: bool = False, **given: Any) -> int:
+    if dry_run:
+        given.pop("out", None)  # nothing is written
+        plan = api.plan(recipe, **given)
+        if json:
+            emit_json(plan.to_json())
+        else:
+            emit(str(plan))
+        return 0
+    return _finish(api.train(recipe, **given), json=json)
+
+
+def _resume(*, json: bool = False, **given: Any) -> int:
+    return _finish(api.resume(**given), json=json)
+
+
+def _finish(run: "Run", *, json: bool) -> int:
+    """Say where the run is; the exit code is that of the signal that ended it early, if one did."""
+    report = run.path / "report.html"
+    if json:
+        found = str(report) if report.is_file() else None
+        emit_json({"run": str(run), "status": run.status, "step": run.step, "report": found})
+    else:
+        emit(str(run))
+        if run.status == "finished":
+            if report.is_file():
+                tell(f"report:   {report}")
+            tell(f"samples:  kallima sample {run} -n 64 --out grid.png")
+            tell(f"scores:   kallima evaluate {run}")
+    return 128 + run.signal if run.signal else 0
+
+
+def _sample(*, run: str, out: str, **given: Any) -> int:
+    api.sample(run, out=out, **given)
+    emit(out)
+    return 0
+
+
+def _evaluate(*, run: str, json: bool = False, **given: Any) -> int:
+    from kallima.evaluation.score import table
+
+    scores = api.evaluate(run, **given)
+    if json:
+        emit_json({"scores": [score.to_json() for score in scores]})
+    else:
+        emit(table(scores))
+    return 0
+
+
+def _report(*, run: str) -> int:
+    emit(str(api.report(run)))
+    return 0
+
+
+def _compare(*, runs: Sequence[str], json: bool = False, **given: Any) -> int:
+    from kallima.reporting.compare import comparison_table
+
+    page = api.compare(runs, **given)
+    if json:
+        emit_json({"runs": comparison_table([Path(run) for run in runs]), "page": str(page)})
+    else:
+        emit(str(page))
+    return 0
+
+
+def _sample_command() -> Command:
+    made = command("sample", api.sample, _sample)
+    needed = [replace(p, default=REQUIRED) if p.name == "out" else p for p in made.parameters]
+    return replace(made, groups={"options": needed})
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], Command]] = {
+    "train": train,
+    "resume": lambda words: command("resume", api.resume, _resume, JSON),
+    "sample": lambda words: _sample_command(),
+    "evaluate": lambda words: command("evaluate", api.evaluate, _evaluate, JSON),
+    "report": lambda words: command("report", api.report, _report),
+    "compare": lambda words: command("compare", api.compare, _compare, JSON),
+}

@@ -1,0 +1,274 @@
+"""Arrays in an .npz or .npy: points (N, D), or images (N, H, W), (N, H, W, C) or (N, C, H, W), with or without labels.
+
+What the numbers of images mean follows from their type and, over all splits together, their range:
+
+- uint8 as they are; booleans 0 and 255;
+- other whole numbers: within [0, 255] as they are; uint16 beyond that v / 257, rounded;
+- floating point: within [0, 1] v · 255, else within [-1, 1] (v + 1) · 127.5, rounded.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kallima.data.fingerprint import file_digest, remember, stamp
+from kallima.data.images import PIXEL_LIMIT
+from kallima.data.metadata import class_names
+from kallima.data.npy import ArrayFile
+from kallima.data.source import Example, Source, demand_split
+from kallima.data.spec import Field, Image, Label, Points
+from kallima.errors import DataError, UsageError, did_you_mean
+
+_PAIRS = {"x": "y", "images": "labels"}
+_BEYOND = 1e-6  # rounding may carry floating-point numbers this far over their range
+
+
+class NpzArrays(Source):
+    """One array of examples out of an .npz, and the labels beside it; or the array in an .npy.
+
+    The examples are `samples`, or `x_train` and `x_test` by split, or `x`, or `images`; the labels `y_train` and
+    `y_test`, `y`, or `labels`: whole numbers or words, which an array `classes` may name. `key` names any other array
+    of examples, without labels. Points are standardised by their mean and deviation over the train split.
+
+    Raises:
+        DataError: the file is damaged or lacks what is asked for; an array holds NaN, or numbers of unknown meaning;
+            examples and labels differ in number, or the splits in shape.
+        UsageError: `key` names no array in the file.
+    """
+
+    def __init__(self, path: Path | str, split: str = "train", key: str | None = None):
+        self.path = Path(path).absolute()
+        self.name, self.split = str(self.path), split
+        self._file = ArrayFile(self.path)
+        self._stamps = [stamp("", self.path.stat())]
+        chosen = _choose(self._file, key)
+        self.splits = tuple(chosen)
+        demand_split(split, self.splits, str(path))
+        self._array, self._key = chosen[split][0], key
+        for examples, labels in chosen.values():
+            self._demand_shapes(examples, labels)
+        self._labels, label = self._read_labels(chosen)
+        shape = self._file.headers[self._array].shape
+        statistics = {each: self._statistics(examples) for each, (examples, _) in chosen.items()}
+        if len(shape) == 2:
+            first = statistics[self.splits[0]]
+            self._layout = None
+            kind: Field = Points(shape[1], tuple(first.mean), tuple(first.scale))
+        else:
+            self._layout = _layout(self._where(self._array), shape)
+            low, high = (min(s.low for s in statistics.values()), max(s.high for s in statistics.values()))
+            self._low, self._high = low, high
+            self._demand_known_range()
+            kind = Image(self._layout.channels, self._layout.height, self._layout.width)
+        self.fields: Mapping[str, Field] = {"points" if len(shape) == 2 else "image": kind, **label}
+
+    def __len__(self) -> int:
+        return self._file.headers[self._array].shape[0]
+
+    def examples(self) -> Iterator[Example]:
+        """Yield every example in order; a broken array has been refused as a whole."""
+        index = 0
+        for chunk in self._file.chunks(self._array):
+            name = "points" if self._layout is None else "image"
+            for row in chunk.astype(np.float32) if self._layout is None else self._to_bytes(chunk, self._layout):
+                example: dict[str, Any] = {name: row}
+                if self._labels is not None:
+                    example["label"] = int(self._labels[index])
+                yield example
+                index += 1
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over the file's bytes, the key and the split."""
+        digest = remember(f"bytes {self.name}", self._stamps, lambda: file_digest(self.path))
+        return hashlib.sha256(f"{digest} {self._key} {self.split}".encode()).hexdigest()
+
+    def _where(self, array: str) -> str:
+        return f"'{array}' in {self.path}" if array else str(self.path)
+
+    def _demand_shapes(self, examples: str, labels: str | None) -> None:
+        shape = self._file.headers[examples].shape
+        if len(shape) < 2 or 0 in shape:
+            what = "is empty" if 0 in shape else "is neither points (N, D) nor images (N, H, W) or (N, H, W, C)"
+            raise DataError(f"{self._where(examples)} has the shape {shape}: it {what}")
+        if shape[1:] != self._file.headers[self._array].shape[1:]:
+            raise DataError(f"'{examples}' and '{self._array}' in {self.path} differ in the shape of an example")
+        if labels is None:
+            return
+        label_shape = self._file.headers[labels].shape
+        if label_shape not in ((shape[0],), (shape[0], 1)):
+            raise DataError(
+                f"'{examples}' has the shape {shape} but '{labels}' {label_shape} in {self.path}: "
+                f"there must be one label an example (--key {examples} reads the examples alone)"
+            )
+
+    def _read_labels(self, chosen: Mapping[str, tuple[str, str | None]]) -> tuple[np.ndarray | None, dict[str, Field]]:
+        """Return the split's labels as indices into the classes of all splits."""
+        words = {split: self._words(labels) for split, (_, labels) in chosen.items() if labels is not None}
+        if self.split not in words:
+            return None, {}
+        classes = class_names(word for distinct, _ in words.values() for word in distinct)
+        distinct, places = words[self.split]
+        index = {word: i for i, word in enumerate(classes)}
+        indices = np.array([index[word] for word in distinct], np.int64)[places]
+        named = self._file.headers.get("classes")
+        if named is not None and named.dtype.kind == "U" and len(named.shape) == 1 and named.shape[0] < 1 << 20:
+            names = self._file.load("classes").tolist()
+            if len(set(names)) == len(names) and all(word.isdigit() and int(word) < len(names) for word in classes):
+                numbers = np.array([int(word) for word in classes], np.int64)
+                return numbers[indices], {"label": Label(tuple(names))}
+        return indices, {"label": Label(classes)}
+
+    def _words(self, array: str) -> tuple[list[str], np.ndarray]:
+        """Return the distinct labels as strings, and for each example (N,) the place of its own among them."""
+        values, places = np.unique(self._file.load(array).reshape(-1), return_inverse=True)
+        if values.dtype.kind == "S":
+            values = np.char.decode(values, "utf-8", "replace")
+        if values.dtype.kind == "f" and np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**53):
+            values = values.astype(np.int64)
+        if values.dtype.kind == "b":
+            values = values.astype(np.int64)
+        if values.dtype.kind not in "iuU":
+            raise DataError(
+                f"{self._where(array)} holds {values.dtype} numbers, not labels: save whole numbers or words"
+            )
+        return values.astype(str).tolist(), places.reshape(-1)
+
+    def _statistics(self, array: str) -> "_Statistics":
+        """Look at every number of an array, once: where its type alone does not say what it means."""
+        header = self._file.headers[array]
+        if header.dtype.kind not in "fiub":
+            what = "Python objects, which are never loaded" if header.dtype.hasobject else str(header.dtype)
+            raise DataError(f"{self._where(array)} holds {what}: save plain numbers")
+        if len(header.shape) > 2 and header.dtype in (np.uint8, np.bool_):
+            return _Statistics(0, -1, 0, 255, [], [])
+        question = f"statistics {array} {self.name}"
+        found = remember(question, self._stamps, lambda: _measure(self._file.chunks(array), len(header.shape) == 2))
+        statistics = _Statistics(*found)
+        if statistics.bad:
+            raise DataError(
+                f"{self._where(array)} holds {statistics.bad} values that are NaN or infinite, "
+                f"the first in example {statistics.first_bad}: mend or leave out those examples"
+            )
+        return statistics
+
+    def _demand_known_range(self) -> None:
+        dtype, low, high = self._file.headers[self._array].dtype, self._low, self._high
+        if dtype.kind == "f":
+            known = low >= -1 - _BEYOND and high <= 1 + _BEYOND
+            remedy = "scale them to [0, 1] or [-1, 1], or save them as uint8"
+        else:
+            known = low >= 0 and high <= (65535 if dtype.itemsize == 2 and dtype.kind == "u" else 255)
+            remedy = "save them as uint8"
+        if not known:
+            raise DataError(f"{self._where(self._array)} holds {dtype} images from {low:g} to {high:g}: {remedy}")
+
+    def _to_bytes(self, chunk: np.ndarray, layout: "_Layout") -> np.ndarray:
+        """Turn part of an array into uint8 (n, H, W, C)."""
+        if chunk.dtype.kind == "f":
+            values = chunk.astype(np.float32)
+            values = values * 255 if self._low >= -_BEYOND else (values + 1) * 127.5
+            chunk = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+        elif chunk.dtype.kind == "b":
+            chunk = chunk.astype(np.uint8) * 255
+        elif self._high > 255:
+            chunk = ((chunk.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        chunk = chunk.astype(np.uint8, copy=False)
+        if layout.channels_first:
+            chunk = np.ascontiguousarray(chunk.transpose(0, 2, 3, 1))
+        return chunk.reshape(-1, layout.height, layout.width, layout.channels)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    height: int
+    width: int
+    channels: int
+    channels_first: bool
+
+
+def _layout(where: str, shape: tuple[int, ...]) -> _Layout:
+    layout = None
+    if len(shape) == 3:
+        layout = _Layout(shape[1], shape[2], 1, False)
+    elif len(shape) == 4 and shape[3] in (1, 3, 4):
+        layout = _Layout(*shape[1:], False)
+    elif len(shape) == 4 and shape[1] in (1, 3, 4):
+        layout = _Layout(shape[2], shape[3], shape[1], True)
+    if layout is None:
+        raise DataError(f"{where} has the shape {shape}: images are (N, H, W) or (N, H, W, C) with 1, 3 or 4 channels")
+    if layout.height * layout.width > PIXEL_LIMIT:
+        raise DataError(f"{where} has images of {layout.width}×{layout.height}, more than {PIXEL_LIMIT:,} pixels")
+    return layout
+
+
+def _choose(file: ArrayFile, key: str | None) -> dict[str, tuple[str, str | None]]:
+    """Return the names of the arrays of examples and of labels, by split."""
+    there = file.headers
+    if "" in there:
+        if key is not None:
+            raise UsageError(f"--key {key}: {file.path} is an .npy, which holds one array without a name")
+        return {"train": ("", None)}
+    held = ", ".join(f"{name} {header}" for name, header in there.items()) or "nothing"
+    if key is not None:
+        if key not in there:
+            raise UsageError(f"{file.path} has no array '{key}'{did_you_mean(key, there)} (it holds {held})")
+        return {"train": (key, None)}
+    if "samples" in there:
+        return {"train": ("samples", None)}
+    chosen = {split: (f"x_{split}", f"y_{split}") for split in ("train", "test") if f"x_{split}" in there}
+    if not chosen and (single := next((x for x in _PAIRS if x in there), None)):
+        chosen = {"train": (single, _PAIRS[single])}
+    if not chosen:
+        names = "samples, x, x_train or images"
+        raise DataError(f"{file.path} has no array {names}: choose one with --key (it holds {held})")
+    return {split: (x, y if y in there else None) for split, (x, y) in chosen.items()}
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """What the numbers of an array are like; mean and scale by dimension, for points alone."""
+
+    bad: int  # NaN or infinite
+    first_bad: int  # the example
+    low: float
+    high: float
+    mean: list[float]
+    scale: list[float]  # the standard deviation, 1 where a dimension is constant
+
+
+def _measure(chunks: Iterator[np.ndarray], points: bool) -> list[Any]:
+    """Gather `_Statistics` as JSON; the moments are merged chunk by chunk (Chan, Golub & LeVeque 1983)."""
+    bad, first_bad, count = 0, -1, 0
+    low = high = mean = squares = np.zeros(0)
+    for chunk in chunks:
+        with np.errstate(over="ignore"):
+            values = chunk.reshape(len(chunk), -1).astype(np.float64)
+        finite = np.abs(values) <= np.finfo(np.float32).max  # as which it is read; NaN compares false
+        if not finite.all():
+            bad += int((~finite).sum())
+            first_bad = count + int(np.argmin(finite.all(axis=1))) if first_bad < 0 else first_bad
+        if bad:
+            count += len(chunk)
+            continue
+        if not points:
+            values = values.reshape(-1, 1)
+        least, most = values.min(axis=0), values.max(axis=0)
+        low, high = (np.minimum(low, least), np.maximum(high, most)) if count else (least, most)
+        if points:
+            size, centre = len(values), values.mean(axis=0)
+            spread = ((values - centre) ** 2).sum(axis=0)
+            if count:
+                shift, total = centre - mean, count + size
+                squares = squares + spread + shift**2 * (count * size / total)
+                mean = mean + shift * (size / total)
+            else:
+                mean, squares = centre, spread
+        count += len(chunk)
+    if bad:
+        return [bad, first_bad, 0.0, 0.0, [], []]
+    scale = np.where((low == high) | (squares == 0), 1.0, np.sqrt(squares / count)) if points else squares
+    return [0, -1, float(low.min()), float(high.max()), mean.tolist(), scale.tolist()]

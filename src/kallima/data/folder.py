@@ -1,0 +1,182 @@
+"""A folder of images, as deep as it likes, with class subfolders or tables in the "imagefolder" convention."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from kallima.data.fingerprint import Stamp, content_fingerprint, file_digest, remember, stamp
+from kallima.data.images import SUFFIXES, Survey, decode, measure
+from kallima.data.metadata import TABLE_LIMIT, TABLES, Table, list_images, read_table
+from kallima.data.source import Example, Problem, Source
+from kallima.data.spec import Field
+from kallima.errors import DataError
+
+_ELSEWHERE = (".npz", ".npy", ".tar", ".tar.gz", ".tgz")  # what can be opened itself, where it lies in a folder
+
+
+@dataclass
+class _Found:
+    """What a walk through the folder met, by name relative to it, with slashes."""
+
+    images: dict[str, Stamp] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)  # what is wrong with those that have no stamp
+    tables: dict[str, Stamp] = field(default_factory=dict)
+    openable: list[str] = field(default_factory=list)
+    others: int = 0
+
+
+class ImageFolder(Source):
+    """The images below `path`, sorted by their relative path; `kallima.data.metadata` tells what else they get.
+
+    Hidden files and files that do not end like an image are passed over. Links are followed, each folder once.
+    The folder `train` or `test` at the top, or a table's column `split`, makes `split`.
+
+    Raises:
+        DataError: the folder is missing, cannot be opened, or holds no images; there is no such split; a table is
+            damaged or says of some images what it does not say of others.
+    """
+
+    def __init__(self, path: Path | str, split: str = "train"):
+        self.root = Path(path).absolute()
+        self.name, self.split = str(self.root), split
+        found = _walk(self.root)
+        names = sorted({*found.images, *found.broken})
+        if not names:
+            raise DataError(_without_images(path, found))
+        self._broken = found.broken
+        self._listing = list_images(names, self._table(found), split, str(path))
+        self.splits = self._listing.splits
+        self._stamps = [found.images.get(name, (name, -1, 0, 0)) for name in self._listing.names]
+        self._stamps += found.tables.values()
+        self.survey = Survey.from_json(remember(f"survey {self.name}", self._stamps, self._survey))
+        self.fields: Mapping[str, Field] = {"image": self.survey.image, **self._listing.fields}
+
+    def __len__(self) -> int:
+        return len(self._listing.names)
+
+    def read(self, index: int) -> Example | Problem:
+        """Decode example `index`, or return what is wrong with it."""
+        path, problem = self._place(index)
+        if problem is not None:
+            return problem
+        try:
+            return {"image": decode(path), **self._listing.values(index)}
+        except DataError as error:
+            return Problem(str(path), str(error))
+
+    def examples(self) -> Iterator[Example | Problem]:
+        """Yield every example in order."""
+        return (self.read(index) for index in range(len(self)))
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over relative names, bytes and labels."""
+        # the classes may come from images of another split, which have no stamp here
+        question = f"content {self.name} {self._listing.fields}"
+        return str(remember(question, self._stamps, self._content))
+
+    def _content(self) -> str:
+        def digest(index: int) -> str:
+            path, problem = self._place(index)
+            try:
+                return problem.problem if problem is not None else file_digest(path)
+            except OSError as error:
+                return str(error.strerror)
+
+        listing = self._listing
+        entries = ((name, digest(i), listing.json_values(i)) for i, name in enumerate(listing.names))
+        return content_fingerprint(listing.fields, entries)
+
+    def _survey(self) -> object:
+        def shape(index: int) -> tuple[int, int, int] | Problem:
+            path, problem = self._place(index)
+            try:
+                return problem or measure(path)
+            except DataError as error:
+                return Problem(str(path), str(error))
+
+        return Survey.of(map(shape, range(len(self)))).to_json()
+
+    def _place(self, index: int) -> tuple[Path, Problem | None]:
+        """Return where an image lies, and what is known to be wrong with it."""
+        name = self._listing.names[index]
+        path = self.root / name
+        if self._listing.positions[index] is None:
+            return path, Problem(str(path), "is listed in a table but is not there")
+        return path, Problem(str(path), self._broken[name]) if name in self._broken else None
+
+    def _table(self, found: _Found) -> Table | None:
+        """Read all tables of the folder as one."""
+        whole: Table | None = None
+        for name in sorted(found.tables):
+            path = self.root / name
+            if found.tables[name][1] > TABLE_LIMIT:
+                raise DataError(f"{path} is larger than {TABLE_LIMIT >> 20} MB")
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise DataError(f"{path} cannot be read ({error.strerror})") from error
+            table = read_table(data, str(path), str(PurePosixPath(name).parent))
+            if table is None:
+                raise DataError(f"{path} names no files: it needs a column file_name, and a row an image")
+            if whole is None:
+                whole = table
+            else:
+                whole.add(table)
+        return whole
+
+
+def _walk(root: Path) -> _Found:
+    found = _Found()
+    seen: set[tuple[int, int]] = set()  # folders by device and inode: a link may lead back up
+
+    def enter(folder: str, prefix: str) -> None:
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            return
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda each: each.name):
+                if not entry.name.startswith(".") and entry.name != "__MACOSX":
+                    meet(entry, prefix + entry.name)
+
+    def meet(entry: os.DirEntry[str], name: str) -> None:
+        is_image = entry.name.lower().endswith(SUFFIXES)
+        try:
+            if entry.is_dir():
+                enter(entry.path, f"{name}/")
+                return
+            if not is_image and entry.name not in TABLES:
+                found.others += 1
+                if entry.name.lower().endswith(_ELSEWHERE):
+                    found.openable.append(name)
+                return
+            status = entry.stat()
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+                found.broken[name] = "is not a regular file"
+            elif is_image:
+                found.images[name] = stamp(name, status)
+            else:
+                found.tables[name] = stamp(name, status)
+        except OSError as error:
+            dangling = isinstance(error, FileNotFoundError) and entry.is_symlink()
+            found.broken[name] = "is a link to nothing" if dangling else f"cannot be opened ({error.strerror})"
+
+    try:
+        enter(str(root), "")
+    except FileNotFoundError:
+        raise DataError(f"no such folder: {root}") from None
+    except NotADirectoryError:
+        raise DataError(f"{root} is a file, not a folder of images") from None
+    except OSError as error:
+        raise DataError(f"{root} cannot be opened ({error.strerror})") from error
+    return found
+
+
+def _without_images(path: Path | str, found: _Found) -> str:
+    if found.openable:
+        return f"{path} holds no images, but {found.openable[0]}: give that file itself"
+    if not found.others:
+        return f"{path} is empty: put images there (.png, .jpg and the like)"
+    return f"{path} holds no images (.png, .jpg and the like) among its {found.others} files"

@@ -1,0 +1,86 @@
+"""From what --data says to a source."""
+
+import importlib
+import os
+import stat
+from pathlib import Path
+
+from kallima.data.archive import open_archive
+from kallima.data.arrays import NpzArrays
+from kallima.data.folder import ImageFolder
+from kallima.data.idx import IdxImages, is_idx
+from kallima.data.images import SUFFIXES
+from kallima.data.source import Source
+from kallima.errors import DataError, UsageError, did_you_mean
+
+EMBEDDED: dict[str, tuple[str, str]] = {
+    "glyphs": ("kallima.data.glyphs:Glyphs", "letters and digits in 21 typefaces, 32×32 grey, labelled and captioned"),
+    "digits": ("kallima.data.digits:Digits", "1,797 handwritten digits, 8×8 grey, labelled"),
+    "gaussian": ("kallima.data.points:Gaussian", "points of one normal distribution in the plane"),
+    "ring": ("kallima.data.points:Ring", "points of narrow Gaussians on a circle"),
+    "grid": ("kallima.data.points:Grid", "points of narrow Gaussians on a square grid"),
+    "spiral": ("kallima.data.points:Spiral", "points along a spiral"),
+    "two-moons": ("kallima.data.points:TwoMoons", "points along two interlocked half circles"),
+}
+"""The sets that need no file: where each is made, and what it holds, in a line."""
+
+_ARRAYS = (".npz", ".npy")
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
+_KINDS = "a folder of images, an .npz or .npy, a .tar or .tar.gz of images, or idx files"
+
+
+def open_source(name: str | Path, *, split: str = "train", key: str | None = None) -> Source:
+    """Open an embedded set by its name, else what lies at a path (./glyphs is a folder of that name).
+
+    `key` names the array to read in an .npz.
+
+    Raises:
+        UsageError: there is neither a set nor a path of that name, or `key` does not apply.
+        DataError: the data cannot be used, or lacks the split.
+    """
+    text = os.fspath(name)
+    if key is not None and (text in EMBEDDED or not text.lower().endswith(_ARRAYS)):
+        raise UsageError(f"--key names an array in an .npz, and {text} is none")
+    if isinstance(name, str) and text in EMBEDDED:
+        module, made = EMBEDDED[text][0].split(":")
+        source: Source = getattr(importlib.import_module(module), made)(split)
+        return source
+    path = Path(name)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise _unknown(text) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{text} cannot be opened ({reason})") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"{text} is neither a file nor a folder")
+    return _open_path(path, split, key)
+
+
+def _open_path(path: Path, split: str, key: str | None) -> Source:
+    ending = path.name.lower()
+    try:
+        if is_idx(path):
+            return IdxImages(path, split)
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened ({error.strerror})") from error
+    if path.is_dir():
+        return ImageFolder(path, split)
+    if ending.endswith(_ARRAYS):
+        return NpzArrays(path, split, key)
+    if ending.endswith(_ARCHIVES):
+        return open_archive(path, split)
+    if ending.endswith(SUFFIXES):
+        raise DataError(f"{path} is a single image: give the folder it lies in")
+    if ending.endswith(".zip"):
+        raise DataError(f"{path} is a zip of files: unpack it and give the folder")
+    raise DataError(f"{path} is no data that is known: give {_KINDS}")
+
+
+def _unknown(name: str) -> UsageError | DataError:
+    if near := did_you_mean(name, EMBEDDED):
+        return UsageError(f"no data '{name}'{near}")
+    if os.sep in name or "." in name:
+        return DataError(f"no such path: {name}")
+    return UsageError(f"'{name}' is no embedded set ({', '.join(EMBEDDED)}) and no such path")
