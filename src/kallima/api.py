@@ -38,10 +38,11 @@ def train(recipe: str, *, data: str | Path, out: str | Path | None = None, **opt
         DataError: the data is broken, or lacks what the recipe needs.
         TrainingError: a loss or gradient is not finite; a checkpoint from before is kept.
     """
+    job = Job.resolve(recipe, data, options)  # before torch, which takes seconds to import
+
     from kallima.training import distribution
     from kallima.training.precision import choose_device
 
-    job = Job.resolve(recipe, data, options)
     with _world() as world:
         device = choose_device(job.training.device, world.local_rank)
         dataset = job.dataset(_say_progress(world))
@@ -58,11 +59,12 @@ def plan(recipe: str, *, data: str | Path, **options: Any) -> "Plan":
 
     Takes what `train` takes; a few steps are run on a throwaway copy for the estimates.
     """
+    job = Job.resolve(recipe, data, options)
+
     from kallima.training.distribution import World
     from kallima.training.plan import Plan, measure
     from kallima.training.precision import choose_device, device_name
 
-    job = Job.resolve(recipe, data, options)
     device = choose_device(job.training.device)
     dataset = job.dataset(_say_progress(World()))
     trainer = job.trainer(dataset, device, World())

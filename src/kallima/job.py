@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kallima import __version__
+from kallima.arguments import coerce, from_options
 from kallima.data.opening import EMBEDDED, open_source
 from kallima.data.spec import Image, Spec
 from kallima.errors import RunError, UsageError, did_you_mean
@@ -47,13 +48,15 @@ class Job:
             if name not in about_data | about_training | own:
                 near = did_you_mean(name, about_data | about_training | own)
                 raise UsageError(f"neither training nor the recipe '{recipe}' has an option '{name}'{near}")
+        hints = {p.name: p.hint for kind in (DataOptions, TrainingOptions) for p in from_options(kind)}
+        given = {name: coerce(hints[name], value, name) for name, value in options.items() if name in hints}
         lengths = {"steps": chosen.steps, "batch_size": chosen.batch_size}
-        given = {name: value for name, value in options.items() if name in about_training and value is not None}
+        training = {name: value for name, value in given.items() if name in about_training and value is not None}
         return cls(
             chosen,
             chosen.resolve({name: value for name, value in options.items() if name in own}),
-            DataOptions(str(data), **{name: value for name, value in options.items() if name in about_data}),
-            TrainingOptions(**{**lengths, **given}),
+            DataOptions(str(data), **{name: value for name, value in given.items() if name in about_data}),
+            TrainingOptions(**(lengths | training)),
         )
 
     @classmethod

@@ -31,7 +31,7 @@ class Dataset(ABC):
     """Examples ready to read, from 0 to before `len(dataset)`; broken ones are left out.
 
     `spec` says what `read` gives, with the image's true size. `name`, `split` and `fingerprint` are the source's.
-    `decodes` tells whether reading costs decoding, so that worker processes help.
+    `decodes` tells whether reading costs decoding, so that worker processes help; `row_bytes` is an example's size.
     """
 
     decodes: ClassVar[bool]
@@ -39,6 +39,7 @@ class Dataset(ABC):
     def __init__(self, source: Source, view: View, spec: Spec, fingerprint: str, count: int):
         self.source, self.view, self.spec, self.fingerprint = source, view, spec, fingerprint
         self.name, self.split, self._count = source.name, source.split, count
+        self.row_bytes = sum(column.row_bytes for column in _columns(spec).values())
 
     def __len__(self) -> int:
         return self._count
@@ -67,7 +68,6 @@ class CachedDataset(Dataset):
     def __init__(self, source: Source, view: View, spec: Spec, fingerprint: str, prepared: Entry):
         super().__init__(source, view, spec, fingerprint, prepared.rows)
         self._entry = prepared
-        self._row_bytes = sum(array.nbytes for array in prepared.arrays.values()) // max(prepared.rows, 1)
 
     def read(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Tensor]:
         """Return examples in stored form; see `Dataset.read`."""
@@ -75,7 +75,7 @@ class CachedDataset(Dataset):
         fields = {
             name: torch.from_numpy(np.take(column, indices, axis=0)) for name, column in self._entry.arrays.items()
         }
-        self._entry.touched(len(indices), self._row_bytes)
+        self._entry.touched(len(indices), self.row_bytes)
         return _standardised(fields, self.spec)
 
     def texts(self, indices: np.ndarray) -> list[str]:
@@ -160,7 +160,7 @@ def prepare(source: Source, view: View, *, skip_bad: bool = False, progress: Pro
     else:
         key = _key(fingerprint, cropped, {name: field.to_json() for name, field in spec.items() if name == "image"})
         prepared = entry(key, columns, len(source), fill, texts="text" in spec)
-    _refuse(prepared.problems, len(source), skip_bad)
+    _refuse(source, prepared, skip_bad)
     if streamed:
         return StreamedDataset(source, view, spec, fingerprint, prepared.broken)
     return CachedDataset(source, view, spec, fingerprint, prepared)
@@ -232,13 +232,18 @@ def _key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps([_FORMAT, *parts], sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _refuse(problems: list[Problem], count: int, skip_bad: bool) -> None:
+def _refuse(source: Source, prepared: Entry, skip_bad: bool) -> None:
+    problems, count = prepared.problems, len(source)
     if not problems or (skip_bad and len(problems) < count):
         return
-    named = [f"{problem.path} {problem.problem}" for problem in problems[:_LISTED]] + ["…"] * (len(problems) > _LISTED)
+    listed = problems[:_LISTED]
+    if isinstance(source, RandomAccess):  # equal data elsewhere shares the entry, but lies under other paths
+        again = [source.read(int(position)) for position in prepared.broken[:_LISTED]]
+        listed = [new if isinstance(new, Problem) else old for new, old in zip(again, listed, strict=True)]
+    named = "; ".join([f"{problem.path} {problem.problem}" for problem in listed] + ["…"] * (len(problems) > _LISTED))
     if len(problems) == count:
-        raise DataError(f"not one of {count} examples can be used: {'; '.join(named)}")
+        raise DataError(f"not one of {count:,} examples can be used: {named}")
     raise DataError(
-        f"{len(problems)} of {count} examples cannot be used: {'; '.join(named)}: mend or remove them, "
+        f"{len(problems):,} of {count:,} examples cannot be used: {named}: mend or remove them, "
         "or go on without them with --skip-bad ('kallima data check' lists all)"
     )

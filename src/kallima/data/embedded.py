@@ -6,24 +6,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-from kallima.data.source import Example, Source
-from kallima.errors import DataError, UsageError, did_you_mean
-
-SPLITS = ("train", "test")
+from kallima.data.source import Example, Source, demand_split
+from kallima.errors import DataError
 
 
 class Embedded(Source):
     """A set that needs no file of the user's. `title` is its name for --data.
 
     Raises:
-        UsageError: the split is neither "train" nor "test".
+        DataError: the split is neither "train" nor "test".
     """
 
     title: ClassVar[str]
+    splits = ("train", "test")
 
     def __init__(self, split: str = "train"):
-        if split not in SPLITS:
-            raise UsageError(f"{self.title} has the splits train and test, not '{split}'{did_you_mean(split, SPLITS)}")
+        demand_split(split, self.splits, self.title)
         self.name, self.split = self.title, split
 
     @abstractmethod

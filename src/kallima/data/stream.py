@@ -4,7 +4,7 @@ import itertools
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 import numpy as np
@@ -19,14 +19,15 @@ from kallima.data.dataset import Dataset
 from kallima.errors import DataError, KallimaError, UsageError
 
 _AHEAD = 2  # batches read before they are asked for
+_LARGE = 1 << 20  # bytes: a smaller batch is copied sooner (0.1 ms) than another thread is asked for it
 
 
 class Stream:
     """Batches of `dataset` in an order of its own for each pass, the same for any number of ranks and workers.
 
     `batch_size` counts the batch of all `world` ranks together; rank r reads every world-th example of it, from the
-    r-th on. `position` counts the batches drawn so far: a stream made with it goes on where another stopped. `workers`
-    decode in processes of their own where reading decodes; otherwise one thread reads ahead. `flip` mirrors images left
+    r-th on. `position` counts the batches drawn so far; `seek` moves it. `workers` decode in processes of their own
+    where reading decodes; otherwise a thread reads ahead, or nobody where a batch is small. `flip` mirrors images left
     to right by a fair coin a drawing. Images come in `memory_format`, contiguous by default.
 
     Raises:
@@ -43,7 +44,6 @@ class Stream:
         device: torch.device,
         rank: int = 0,
         world: int = 1,
-        position: int = 0,
         workers: int = 0,
         flip: bool = False,
         memory_format: torch.memory_format | None = None,
@@ -51,47 +51,46 @@ class Stream:
         if batch_size < 1:
             raise UsageError(f"--batch-size must be at least 1, not {batch_size}")
         if batch_size % world:
+            even = -(-batch_size // world) * world
             raise UsageError(
-                f"a batch of {batch_size} cannot be shared evenly by {world} processes: --batch-size "
-                f"{-(-batch_size // world) * world}"
+                f"a batch of {batch_size} cannot be shared evenly by {world} processes: --batch-size {even}"
             )
         if batch_size > len(dataset):
             raise DataError(
                 f"the data has {len(dataset)} examples, fewer than a batch of {batch_size}: "
                 f"--batch-size {len(dataset)} or less"
             )
-        self.dataset, self.batch_size, self.position = dataset, batch_size, position
+        self.dataset, self.batch_size, self.position = dataset, batch_size, 0
         self.device, self.memory_format = device, memory_format or torch.contiguous_format
-        self._reader = _Reader(dataset, batch_size, seed, rank, world, flip)
         self._workers = workers if dataset.decodes else 0
-        self._ahead: _Thread | _Processes | None = None  # reading starts with the first batch
-
-    def seek(self, position: int) -> None:
-        """Go to the place where `position` batches have been drawn."""
-        self.close()
-        self.position = position
+        self._reader = _Reader(dataset, batch_size, seed, rank, world, flip)
+        self._batches: _Direct | _Thread | _Processes | None = None
 
     def next(self) -> Batch:
-        """Return the next batch, on the device: images float (N, C, H, W) in [-1, 1]."""
-        pin = self.device.type == "cuda"
-        if self._ahead is None:
-            self._ahead = (
-                _Processes(self._reader, self.position, self._workers, pin)
-                if self._workers
-                else _Thread(self._reader, self.position, pin)
-            )
-        read = self._ahead.next()
-        fields = {name: value.to(self.device, non_blocking=pin) for name, value in read.items()}
+        """Return the next batch, on the device: images float (N, C, H, W) in [-1, 1].
+
+        Raises:
+            DataError: a file has changed or gone since the data was prepared.
+        """
+        if self._batches is None:
+            self._batches = self._start()
+        cuda = self.device.type == "cuda"
+        fields = {name: value.to(self.device, non_blocking=cuda) for name, value in self._batches.next().items()}
         self.position += 1
         if "image" in fields:
             fields["image"] = from_storage(fields["image"], self.memory_format)
         return Batch(fields)
 
+    def seek(self, position: int) -> None:
+        """Go on from batch `position`, as if that many had been drawn."""
+        self.close()
+        self.position = position
+
     def close(self) -> None:
-        """Stop reading ahead."""
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
+        """Stop reading ahead, and end the thread or the workers."""
+        if self._batches is not None:
+            self._batches.close()
+            self._batches = None
 
     def __enter__(self) -> "Stream":
         return self
@@ -100,6 +99,13 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _start(self) -> "_Direct | _Thread | _Processes":
+        pin = self.device.type == "cuda"
+        if self._workers:
+            return _Processes(self._reader, self.position, self._workers, pin)
+        ahead = self.dataset.decodes or self.dataset.row_bytes * self.batch_size // self._reader.world > _LARGE
+        return (_Thread if ahead else _Direct)(self._reader, self.position, pin)
 
 
 class _Reader(TorchDataset[dict[str, Tensor] | KallimaError]):
@@ -126,34 +132,43 @@ class _Reader(TorchDataset[dict[str, Tensor] | KallimaError]):
             return error
 
 
+class _Direct:
+    """Reads each batch when it is asked for."""
+
+    def __init__(self, reader: _Reader, position: int, pin: bool):
+        self._reader, self._position, self._pin = reader, position, pin
+
+    def next(self) -> dict[str, Tensor]:
+        fields = self._reader.read(self._position)
+        self._position += 1
+        return _pinned(fields) if self._pin else fields
+
+    def close(self) -> None:
+        pass
+
+
 class _Thread:
     """Reads ahead in one thread."""
 
     def __init__(self, reader: _Reader, position: int, pin: bool):
-        self._reader, self._pin = reader, pin
-        self._positions = itertools.count(position)
+        self._source = _Direct(reader, position, pin)
         # an executor's thread is joined at exit and ends with its executor; a thread of our own would need both
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="kallima-stream")
-        self._pending: deque[Future[dict[str, Tensor]]] = deque()
-        for _ in range(_AHEAD):
-            self._submit()
-
-    def _submit(self) -> None:
-        self._pending.append(self._executor.submit(self._read, next(self._positions)))
-
-    def _read(self, position: int) -> dict[str, Tensor]:
-        fields = self._reader.read(position)
-        return {name: value.pin_memory() for name, value in fields.items()} if self._pin else fields
+        self._pending = deque(self._executor.submit(self._source.next) for _ in range(_AHEAD))
 
     def next(self) -> dict[str, Tensor]:
         fields = self._pending[0].result()  # an interrupt in here loses nothing
         self._pending.popleft()
-        self._submit()
+        self._pending.append(self._executor.submit(self._source.next))
         return fields
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._pending.clear()
+
+
+def _pinned(fields: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.pin_memory() for name, value in fields.items()}
 
 
 class _From:

@@ -8,7 +8,9 @@ from kallima.data.spec import Points, Spec
 from kallima.errors import UsageError
 from kallima.system import Samples, System
 
-CHUNK = 250  # how many are drawn at once; fixed, so that the first of many samples are those of few
+CHUNK = 256  # how many are drawn at once
+# normal numbers come in groups of 16: whole groups make the first of many samples the same as those of few
+GROUP = 16
 
 
 def to_units(values: torch.Tensor, spec: Spec) -> np.ndarray:
@@ -31,5 +33,5 @@ def draw(system: System, count: int, *, seed: int) -> np.ndarray:
     if not isinstance(system, Samples):
         raise UsageError(f"{type(system).__name__} does not sample")
     rng = torch.Generator().manual_seed(seed)
-    sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
-    return np.concatenate([to_units(system.sample(size, rng=rng), system.spec) for size in sizes])
+    sizes = [min(CHUNK, -(-(count - start) // GROUP) * GROUP) for start in range(0, count, CHUNK)]
+    return np.concatenate([to_units(system.sample(size, rng=rng), system.spec) for size in sizes])[:count]

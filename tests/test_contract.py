@@ -1,0 +1,212 @@
+"""What every recipe keeps, whichever system it builds. A new recipe is found here by itself."""
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import kallima
+from kallima.data.batch import Batch
+from kallima.data.spec import Image, Label, Points, Spec
+from kallima.errors import DataError
+from kallima.recipe import Recipe, recipes
+from kallima.sampling.drawing import draw
+from kallima.system import Samples, System
+from kallima.training import checkpoint
+from kallima.training.trainer import Trainer
+
+SPECS = {
+    "points": Spec({"points": Points(2)}),
+    "grey": Spec({"image": Image(1, 8, 8)}),
+    "labelled colour": Spec({"image": Image(3, 16, 16), "label": Label(("a", "b", "c"))}),
+}
+SMALL = {"width": 8, "latent_dim": 4, "depth": 1}
+CASES = [
+    pytest.param(recipe, spec, id=f"{recipe.name} on {name}")
+    for recipe in recipes().values()
+    for name, spec in SPECS.items()
+    if any(all(isinstance(spec.get(field), kind) for field, kind in needs.items()) for needs in recipe.needs)
+]
+every_case = pytest.mark.parametrize(("recipe", "spec"), CASES)
+every_recipe = pytest.mark.parametrize("recipe", [pytest.param(r, id=name) for name, r in recipes().items()])
+
+
+def build(recipe: Recipe, spec: Spec, seed: int = 0) -> System:
+    torch.manual_seed(seed)
+    known = {parameter.name for parameter in recipe.parameters}
+    return recipe.build(spec, **{name: value for name, value in SMALL.items() if name in known})
+
+
+class Random:
+    """A stream of noise that fits a spec; batch k is always the same."""
+
+    def __init__(self, spec: Spec, size: int = 4):
+        self.spec, self.size, self.position = spec, size, 0
+
+    def next(self) -> Batch:
+        rng = torch.Generator().manual_seed(self.position)
+        self.position += 1
+        fields: dict[str, Tensor] = {}
+        for name, field in self.spec.items():
+            if isinstance(field, Image):
+                fields[name] = torch.rand(self.size, field.channels, field.height, field.width, generator=rng) * 2 - 1
+            elif isinstance(field, Points):
+                fields[name] = torch.randn(self.size, field.dimensions, generator=rng)
+            elif isinstance(field, Label):
+                fields[name] = torch.randint(len(field.classes), (self.size,), generator=rng)
+        return Batch(fields)
+
+    def seek(self, position: int) -> None:
+        self.position = position
+
+
+def trainer_for(system: System, spec: Spec, steps: int = 6) -> Trainer:
+    return Trainer(system, {"data": Random(spec)}, steps=steps)
+
+
+def tensors(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items() if name not in ("progress", "step")}
+
+
+def moved(before: dict[str, Tensor], module: torch.nn.Module) -> set[str]:
+    now = module.state_dict()
+    return {name for name, value in before.items() if not torch.equal(value, now[name])}
+
+
+@every_case
+def test_steps_are_finite_and_each_phase_moves_its_player_and_nothing_else(recipe: Recipe, spec: Spec):
+    system = build(recipe, spec)
+    trainer = trainer_for(system, spec)
+    phases = trainer.phases
+    for phase in phases:
+        trainer.phases = [phase]
+        own = {id(p) for p in phase.player.parameters()}
+        own |= {id(b) for module in phase.player.modules for b in module.buffers()}
+        named = [*system.named_parameters(), *system.named_buffers()]
+        foreign = {name for name, tensor in named if id(tensor) not in own}
+        before = tensors(system)
+        scalars = trainer.play()
+        assert all(torch.isfinite(value) for value in scalars.values()), scalars
+        changed = moved(before, system)
+        assert changed, f"{phase.name} moves nothing"
+        assert not changed & foreign, f"{phase.name} moves {changed & foreign}"
+
+
+@every_case
+def test_every_parameter_is_owned_by_one_player_or_declared_frozen(recipe: Recipe, spec: Spec):
+    system = build(recipe, spec)
+    owners: dict[int, set[str]] = {}
+    for phase in system.game():
+        for parameter in phase.player.parameters():
+            owners.setdefault(id(parameter), set()).add(phase.player.name)
+    frozen = {id(p) for module in system.frozen for p in module.parameters()}
+    for name, parameter in system.named_parameters():
+        owned = len(owners.get(id(parameter), ()))
+        assert (owned == 1) != (id(parameter) in frozen), name
+
+
+@every_case
+def test_samples_have_the_promised_shape_range_and_repeatability(recipe: Recipe, spec: Spec):
+    system = build(recipe, spec)
+    if not isinstance(system, Samples):
+        pytest.skip(f"{recipe.name} does not sample")
+    system.train()
+    modes = [module.training for module in system.modules()]
+    torch.manual_seed(1)
+    one, other, third = (system.sample(5, rng=torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    assert torch.equal(one, other)
+    assert not torch.equal(one, third)
+    assert not one.requires_grad
+    assert [module.training for module in system.modules()] == modes
+    field = spec.get("points") or spec["image"]
+    assert one.shape == (5, *field.shape)
+    if isinstance(field, Image):
+        assert one.min() >= -1
+        assert one.max() <= 1
+        assert draw(system, 3, seed=0).dtype == np.uint8
+        assert draw(system, 3, seed=0).shape == (3, field.height, field.width, field.channels)
+    assert np.array_equal(draw(system, 7, seed=2)[:3], draw(system, 3, seed=2))
+
+
+@every_case
+def test_a_checkpoint_on_disk_resumes_bit_for_bit(recipe: Recipe, spec: Spec, tmp_path: Path):
+    straight = trainer_for(build(recipe, spec), spec)
+    for _ in range(4):
+        straight.play()
+    first = trainer_for(build(recipe, spec), spec)
+    for _ in range(2):
+        first.play()
+    place = checkpoint.save(tmp_path, first.state(), {"identity": {}})
+    second = trainer_for(build(recipe, spec, seed=9), spec)
+    second.load(checkpoint.load(place)[0])
+    for _ in range(2):
+        second.play()
+    assert moved(tensors(straight.system), second.system) == set()
+    assert moved(tensors(straight.average.system), second.average.system) == set()
+
+
+@every_case
+def test_averaged_weights_follow_but_differ(recipe: Recipe, spec: Spec):
+    trainer = trainer_for(build(recipe, spec), spec)
+    averaged = [player for player in trainer.players if player.average]
+    if not averaged:
+        pytest.skip(f"{recipe.name} averages nothing")
+    for _ in range(3):
+        trainer.play()
+    assert moved(tensors(trainer.system), trainer.average.system)
+    assert not trainer.average.system.training
+
+
+@every_case
+def test_losses_compile_in_one_piece(recipe: Recipe, spec: Spec):
+    eager, compiled = build(recipe, spec), build(recipe, spec)
+    batch = Random(spec).next()
+    for phase, other in zip(eager.game(), compiled.game(), strict=True):
+        torch.manual_seed(0)
+        terms = phase.loss(*[batch] * len(phase.reads))
+        torch.manual_seed(0)
+        whole = torch.compile(other.loss, backend="aot_eager", fullgraph=True, dynamic=False)
+        again = whole(*[batch] * len(phase.reads))
+        assert list(terms) == list(again)
+        for name in terms:
+            torch.testing.assert_close(terms[name], again[name])
+    torch._dynamo.reset()
+
+
+@every_recipe
+def test_the_card_is_complete(recipe: Recipe):
+    assert len(recipe.card) > 400
+    assert any(sign in recipe.card for sign in "=−∑E"), "a card has equations"
+    assert "arXiv" in recipe.paper or "doi" in recipe.paper.lower()
+    assert 20 < len(recipe.summary) <= 120
+    for parameter in recipe.parameters:
+        assert parameter.help, f"--{parameter.name} has no help"
+
+
+@every_recipe
+def test_data_that_lacks_a_field_is_refused_with_the_remedy(recipe: Recipe):
+    lacking = Spec({"label": Label(("a", "b"))})
+    with pytest.raises(DataError, match=r"needs .* but the data has only label \(Label\): "):
+        recipe.build(lacking)
+
+
+@every_recipe
+def test_the_command_line_lists_it_and_its_arguments(recipe: Recipe, capsys: pytest.CaptureFixture[str]):
+    from kallima.cli import main
+
+    assert main(["recipes", "--json"]) == 0
+    assert recipe.name in {entry["name"] for entry in json.loads(capsys.readouterr().out)}
+    assert main(["show", recipe.name]) == 0
+    shown = capsys.readouterr().out
+    assert recipe.paper in shown
+    assert all(parameter.flag in shown for parameter in recipe.parameters)
+
+
+def test_the_public_names_are_documented():
+    for name in kallima.__all__:
+        if callable(member := getattr(kallima, name)):
+            assert inspect.getdoc(member), name
