@@ -141,7 +141,7 @@ def integral(source, low, high, count):
 
 @pytest.mark.parametrize(
     ("source", "low", "high", "count"),
-    [(Gaussian, -8, 8, 200), (Ring, 1.85, 2.15, 200), (Spiral, -2.5, 2.5, 250), (TwoMoons, -2.2, 3.2, 150)],
+    [(Gaussian, -8, 8, 200), (Ring, 1.85, 2.15, 200), (Spiral, -2.4, 2.4, 160), (TwoMoons, -2.2, 3.2, 150)],
 )
 def test_densities_integrate_to_one_and_are_those_of_the_draws(source, low, high, count):
     # of the ring only one mode, for its modes are narrow: an eighth of the mass
@@ -170,9 +170,12 @@ def test_curves_densities_agree_with_a_fine_sum():
             sum((weight * np.exp(-((p - c) ** 2).sum(-1) / (2 * source.deviation**2))).sum() for c in curves)
             for p in points.astype(np.float64)
         ]
-        near = np.array(exact) > 1e-250
-        found = source.log_density(points)
-        assert found[near] == pytest.approx(np.log(np.array(exact)[near]), abs=1e-8)
+        found, expected = source.log_density(points), np.log(np.maximum(exact, 1e-300))
+        near = expected > -50  # within ten deviations of the curve
+        assert near.sum() > 20
+        assert found[near] == pytest.approx(expected[near], rel=1e-10, abs=1e-10)
+        far = ~near & (expected > -600)
+        assert found[far] == pytest.approx(expected[far], abs=1e-3)
         assert np.isfinite(found).all()
 
 

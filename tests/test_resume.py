@@ -166,13 +166,14 @@ def test_checkpoints_are_retired_but_the_best_is_kept(tmp_path: Path):
     )  # fmt: skip
     state = json.loads((run.path / "checkpoints" / "00000060" / "state.json").read_text())
     scores = [json.loads(line) for line in (run.path / "events.jsonl").read_text().splitlines()]
-    values = {event["step"]: event["value"] for event in scores if event["name"] == "score/high_quality"}
+    values = {event["step"]: event["value"] for event in scores if event["name"] == "score/energy-distance"}
     assert sorted(values) == list(range(5, 65, 5))
-    best = max(values.values())
+    best = min(values.values())
     assert state["best"]["value"] == best
     assert values[state["best"]["step"]] == best
     kept = {int(path.name) for path in (run.path / "checkpoints").iterdir()}
-    assert kept == {50, 60, state["best"]["step"]} or kept == {60, 55, state["best"]["step"]}
+    assert {60, state["best"]["step"]} <= kept
+    assert len(kept) <= 3
 
 
 def test_a_run_in_use_and_a_folder_in_use_are_refused(small: kallima.Run, tmp_path: Path):

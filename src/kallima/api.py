@@ -285,7 +285,13 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
             save_picture(run.path / "samples" / f"{step:08d}.png", sheet(samples, _reference(dataset)))
 
     def score(system: "System") -> tuple[dict[str, float], bool]:
-        scores = _judge(system, dataset, metrics=[_headline(dataset)], count=QUICK, seed=job.training.seed)
+        scores = _judge(
+            system,
+            dataset,
+            metrics=[HEADLINE["points" if "points" in dataset.spec else "image"]],
+            count=QUICK,
+            seed=job.training.seed,
+        )
         return {score.metric: score.value for score in scores}, scores[0].direction == "lower"
 
     if not trainer.world.leads:
@@ -302,6 +308,7 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
 PICTURED = {"image": 64, "points": 2_500}  # how many samples a picture holds
 JUDGED = {"image": 10_000, "points": 2_500}  # how many samples a score rests on
 QUICK = 2_000  # and a score during training
+HEADLINE = {"image": "fid", "points": "energy-distance"}  # which score decides what checkpoint is the best
 
 
 def _reference(dataset: "Dataset") -> "np.ndarray | None":
@@ -313,13 +320,6 @@ def _reference(dataset: "Dataset") -> "np.ndarray | None":
     if "points" not in dataset.spec:
         return None
     return to_units(dataset.read(np.arange(min(len(dataset), PICTURED["points"])))["points"], dataset.spec)
-
-
-def _headline(dataset: "Dataset") -> str:
-    """Name the metric that decides which checkpoint is the best."""
-    if "points" not in dataset.spec:
-        return "fid"
-    return "high-quality" if getattr(dataset.source, "modes", None) is not None else "energy-distance"
 
 
 def _judge(

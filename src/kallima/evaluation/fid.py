@@ -67,7 +67,7 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 def frechet_distance_of_few(first: Tensor, second: Tensor) -> float:
     """Return the same distance between two sets of features (N, d), (M, d) without any d × d matrix."""
     first, second = first.double(), second.double()
-    x = (first - first.mean(0)) / math.sqrt(len(first))
+    x = (first - first.mean(0)) / math.sqrt(len(first) - 1)
     y = (second - second.mean(0)) / math.sqrt(len(second) - 1)
     cross = torch.linalg.svdvals(x @ y.T).sum()
     distance = (first.mean(0) - second.mean(0)).square().sum() + x.square().sum() + y.square().sum() - 2 * cross

@@ -122,9 +122,9 @@ class Recorder:
 class Progress:
     """A bar on a terminal, plain lines elsewhere; both on standard error. Silent on all ranks but the first."""
 
-    def __init__(self, steps: int, done: int, *, batch_size: int, visible: bool, stream: TextIO | None = None):
-        self._stream = stream or sys.stderr
-        self._steps, self._batch_size, self._visible = steps, batch_size, visible
+    def __init__(self, steps: int, done: int, *, batch_size: int, unit: str, visible: bool):
+        self._stream: TextIO = sys.stderr
+        self._steps, self._batch_size, self._unit, self._visible = steps, batch_size, unit, visible
         self._start, self._done = time.monotonic(), done
         terminal = visible and self._stream.isatty()
         self._bar = None
@@ -149,10 +149,12 @@ class Progress:
         elapsed = max(time.monotonic() - self._start, 1e-9)
         rate = (step - self._done) / elapsed
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{rate * self._batch_size:.0f} images/s  {shown}")
+            self._bar.set_postfix_str(f"{rate * self._batch_size:.0f} {self._unit}/s  {shown}")
         else:
             left = (self._steps - step) / rate if rate else 0.0
-            line = f"step {step}/{self._steps}  {shown}  {rate * self._batch_size:.0f} images/s  {_clock(left)} left"
+            line = (
+                f"step {step}/{self._steps}  {shown}  {rate * self._batch_size:.0f} {self._unit}/s  {_clock(left)} left"
+            )
             print(line, file=self._stream, flush=True)
 
     def say(self, message: str) -> None:

@@ -86,23 +86,22 @@ class _Sitting:
         self.leads = trainer.world.leads
         self.best: dict[str, Any] | None = None
         self.folder = run.path / "checkpoints"
+        recorded: Mapping[str, Any] = {"events": 0, "pending": {}}
+        last = checkpoint.latest(self.folder)
+        if last is not None:
+            state, recorded = checkpoint.load(last)
+            trainer.load(state)
+            self.best = recorded["best"]
         self.recorder = None
         if self.leads:
             self.recorder = Recorder(
                 run.path, tensorboard=options.tensorboard, overflow_allowed=options.precision == "fp16"
             )
-        last = checkpoint.latest(self.folder)
-        if last is not None:
-            state, plain = checkpoint.load(last)
-            trainer.load(state)
-            self.best = plain["best"]
-            if self.recorder:
-                self.recorder.load(plain)
-        elif self.recorder:
-            self.recorder.load({"events": 0, "pending": {}})
+            self.recorder.load(recorded)
         assert options.batch_size is not None
         self.batch_size = options.batch_size
-        self.progress = Progress(trainer.steps, trainer.step, batch_size=self.batch_size, visible=self.leads)
+        unit = "points" if "points" in trainer.system.spec else "images"
+        self.progress = Progress(trainer.steps, trainer.step, batch_size=self.batch_size, unit=unit, visible=self.leads)
 
     def play(self, interruption: Interruption) -> None:
         trainer, options = self.trainer, self.options
