@@ -155,7 +155,7 @@ def test_random_crops_are_placed_by_the_draw_alone():
     assert len(found) > 7  # of 11 places
     centre = prepared.read(np.array([3]))["image"][0]
     assert np.array_equal(centre, image[:, 5:11])
-    with pytest.raises(DataError, match="one by one.*--crop centre"):
+    with pytest.raises(DataError, match=r"one by one.*--crop centre"):
         prepare(Pictures(size=(6, 16)), View(size=6, crop="random"))
 
 

@@ -173,7 +173,7 @@ def test_curves_densities_agree_with_a_fine_sum():
         found, expected = source.log_density(points), np.log(np.maximum(exact, 1e-300))
         near = expected > -50  # within ten deviations of the curve
         assert near.sum() > 20
-        assert found[near] == pytest.approx(expected[near], rel=1e-10, abs=1e-10)
+        assert found[near] == pytest.approx(expected[near], abs=1e-7)
         far = ~near & (expected > -600)
         assert found[far] == pytest.approx(expected[far], abs=1e-3)
         assert np.isfinite(found).all()

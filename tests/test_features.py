@@ -85,6 +85,7 @@ class TestProbe:
 
     def test_it_is_the_same_again_and_leaves_the_generators_alone(self, learned: tuple[Memory, Any]) -> None:
         data, trained = learned
+        torch.manual_seed(123)  # not the probe's seed: its own draws would end where they ended before
         states = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002 -- the global one is meant
         with torch.no_grad():
             again = train_probe(data)
@@ -172,7 +173,7 @@ class TestProbe:
         with np.load(MNIST) as file:
             images, labels = file["x_train"][:4000, ..., None], file["y_train"][:4000]
         trained = train_probe(Memory(images, labels))
-        assert trained.accuracy > 0.9  # after 60 steps; 99.5 % after all, from 55,000
+        assert trained.accuracy > 0.9  # after 60 steps; 99.1 % after all of them, from 55,000
 
 
 class TestRandom:

@@ -2,7 +2,7 @@
 
 Each is a set of centres blurred by isotropic Gaussian noise: p(x) = Σₖ wₖ N(x; cₖ, σ²I). For the mixtures the centres
 are the modes; for the curves they are the nodes of a Gauss-Legendre rule along the curve, close enough together that
-the sum is the integral (log p to ten digits within ten deviations of the curve, to four at twenty).
+the sum is the integral (log p to 1e-8 within ten deviations of the curve, to 1e-4 at twenty).
 """
 
 import hashlib
