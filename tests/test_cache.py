@@ -217,9 +217,12 @@ def test_a_damaged_entry_is_made_anew(place):
     image = entry / "image.bin"
     os.truncate(image, image.stat().st_size - 1)  # mapped, the missing page would kill the process
     assert len(prepare(source, View())) == 20
+    assert prepare(source, View()).texts(np.array([19])) == ["№19" * 3]
+    os.truncate(entry / "text.bin", 1)
+    assert prepare(source, View()).texts(np.array([19])) == ["№19" * 3]
     (entry / "index.json").write_text("{")
     assert len(prepare(source, View())) == 20
-    assert source.passes == 3
+    assert source.passes == 4
     assert len(entries(place)) == 1
 
 

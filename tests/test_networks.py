@@ -132,7 +132,7 @@ def test_every_weight_of_the_residual_discriminator_is_normalised():
 def test_shortcuts_on_the_small_side_give_the_same_values():
     torch.manual_seed(0)
     x = torch.randn(2, 3, 4, 4)
-    grow = GeneratorBlock(3, 5, grow=True).shortcut  # convolution, upsampling
+    grow = GeneratorBlock(3, 5).shortcut  # convolution, upsampling
     shrink = DiscriminatorBlock(3, 5, shrink=True).shortcut.eval()  # pooling, convolution
     assert torch.allclose(grow(x), grow[0](grow[1](x)), atol=1e-6)
     assert torch.allclose(shrink(x), shrink[0](shrink[1](x)), atol=1e-6)

@@ -223,7 +223,7 @@ def evaluate(
     scores = _judge(
         system, real, labelled=trained_on, metrics=metrics, features=features, count=count, seed=seed, device=device
     )
-    kept = {"step": int(system.step.item()), "scores": [score.to_json() for score in scores]}
+    kept = {"step": run.step, "scores": [score.to_json() for score in scores]}
     write_whole(run.path / "scores.json", json.dumps(kept, indent=2).encode())
     return scores
 

@@ -1,12 +1,14 @@
 """A small residual pair after Miyato et al. 2018 (arXiv:1802.05957, table 4), for images of 8 to 256 pixels.
 
-Every weight of the discriminator is spectrally normalised. The paper's networks are reshaped so that they train fast
-without a GPU, for about a tenth of the work at the same width:
+Every weight of the discriminator is spectrally normalised. The paper's networks are reshaped so that they train without
+a GPU, for a tenth of the work at the same width:
 
-- the finest level is folded into channels (pixel unshuffle, Shi et al. 2016), so no residual block runs at full size;
-- a convolution and the resampling beside it are one 4 x 4 convolution of stride 2 (as in Karras et al. 2018, sec. 2);
+- the finest level is folded into channels (pixel shuffle, Shi et al. 2016), so no residual block runs at full size;
+- a convolution and the resampling beside it are one 4 x 4 convolution of stride 2 (as in Karras et al. 2018);
 - 1 x 1 shortcuts run on the smaller side of a resampling, which gives the same values: they commute with
-  nearest-neighbour upsampling and with average pooling.
+  nearest-neighbour upsampling and with average pooling;
+- the discriminator's last features are weighed place by place instead of summed over the image, which loses where
+  things are (on 32 x 32 letters, summing collapsed the generator).
 """
 
 import itertools
@@ -21,7 +23,6 @@ from kallima.data.spec import Image
 from kallima.layers.pyramid import pyramid
 
 MOST = 4
-FOLD = 2
 
 Layer = TypeVar("Layer", bound=nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
 
@@ -34,26 +35,19 @@ def _glorot(layer: Layer, gain: float = 1.0) -> Layer:
 
 
 class GeneratorBlock(nn.Module):
-    """(N, before, H, W) to (N, after, 2H, 2W), or the same size where it doesn't `grow`.
+    """(N, before, H, W) to (N, after, 2H, 2W): normalise, activate, convolve, twice over, plus a shortcut."""
 
-    Normalise, activate, convolve, twice over, plus a shortcut.
-    """
-
-    def __init__(self, before: int, after: int, *, grow: bool):
+    def __init__(self, before: int, after: int):
         super().__init__()
-        first: nn.Conv2d | nn.ConvTranspose2d
-        first = nn.ConvTranspose2d(before, after, 4, 2, 1) if grow else nn.Conv2d(before, after, 3, 1, 1)
         self.residual = nn.Sequential(
             nn.BatchNorm2d(before),
             nn.ReLU(),
-            _glorot(first, math.sqrt(2)),
+            _glorot(nn.ConvTranspose2d(before, after, 4, 2, 1), math.sqrt(2)),
             nn.BatchNorm2d(after),
             nn.ReLU(),
             _glorot(nn.Conv2d(after, after, 3, 1, 1), math.sqrt(2)),
         )
-        self.shortcut: nn.Module = nn.Identity()
-        if grow:
-            self.shortcut = nn.Sequential(_glorot(nn.Conv2d(before, after, 1)), nn.Upsample(scale_factor=2))
+        self.shortcut = nn.Sequential(_glorot(nn.Conv2d(before, after, 1)), nn.Upsample(scale_factor=2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of the next level."""
@@ -84,25 +78,36 @@ class DiscriminatorBlock(nn.Module):
         return self.residual(x) + self.shortcut(x)
 
 
+class _Plan:
+    """The grid, the channels of each level from fine to coarse, and the side of the pixels folded into channels.
+
+    Images of less than 16 pixels are halved once only: nothing is folded there, so that one block is left.
+    """
+
+    def __init__(self, image: Image, width: int):
+        self.colours, height, columns = image.shape
+        halved = pyramid(height, columns)
+        self.grid = halved.grid
+        self.fold = 2 if halved.levels > 1 else 1
+        self.channels = [width * min(2**level, MOST) for level in range(max(2, halved.levels))]
+        self.area = math.prod(self.grid)
+
+
 class ResNetGenerator(nn.Module):
     """Latents (N, latent_dim) to images in [-1, 1]; `width` is the number of channels at half the image's size."""
 
     def __init__(self, latent_dim: int, image: Image, *, width: int = 64):
         super().__init__()
-        colours, height, columns = image.shape
-        plan = pyramid(height, columns)
-        channels = plan.channels(width, MOST)[::-1]
+        plan = _Plan(image, width)
+        channels = plan.channels[::-1]
         self.grid = (channels[0], *plan.grid)
-        self.project = _glorot(nn.Linear(latent_dim, math.prod(self.grid)))
-        self.blocks = nn.Sequential(
-            GeneratorBlock(channels[0], channels[0], grow=False),
-            *(GeneratorBlock(before, after, grow=True) for before, after in itertools.pairwise(channels)),
-        )
+        self.project = _glorot(nn.Linear(latent_dim, channels[0] * plan.area))
+        self.blocks = nn.Sequential(*(GeneratorBlock(a, b) for a, b in itertools.pairwise(channels)))
         self.paint = nn.Sequential(
             nn.BatchNorm2d(channels[-1]),
             nn.ReLU(),
-            _glorot(nn.Conv2d(channels[-1], colours * FOLD**2, 3, 1, 1)),
-            nn.PixelShuffle(FOLD),
+            _glorot(nn.Conv2d(channels[-1], plan.colours * plan.fold**2, 3, 1, 1)),
+            nn.PixelShuffle(plan.fold),
             nn.Tanh(),
         )
 
@@ -116,18 +121,19 @@ class ResNetDiscriminator(nn.Module):
 
     def __init__(self, image: Image, *, width: int = 64):
         super().__init__()
-        colours, height, columns = image.shape
-        channels = pyramid(height, columns).channels(width, MOST)
+        plan = _Plan(image, width)
+        channels = plan.channels
         self.see = nn.Sequential(
-            nn.PixelUnshuffle(FOLD), spectral_norm(_glorot(nn.Conv2d(colours * FOLD**2, channels[0], 3, 1, 1)))
+            nn.PixelUnshuffle(plan.fold),
+            spectral_norm(_glorot(nn.Conv2d(plan.colours * plan.fold**2, channels[0], 3, 1, 1))),
         )
         self.blocks = nn.Sequential(
             *(DiscriminatorBlock(before, after, shrink=True) for before, after in itertools.pairwise(channels)),
             DiscriminatorBlock(channels[-1], channels[-1], shrink=False),
         )
-        self.score = spectral_norm(_glorot(nn.Linear(channels[-1], 1)))
+        self.score = spectral_norm(_glorot(nn.Linear(channels[-1] * plan.area, 1)))
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, C, H, W) to (N,) logits."""
-        features = F.relu(self.blocks(self.see(image))).sum((2, 3))  # (N, channels)
-        return self.score(features).squeeze(1)
+        features = F.relu(self.blocks(self.see(image)))  # (N, channels, *grid)
+        return self.score(features.flatten(1)).squeeze(1)
