@@ -95,6 +95,10 @@ whole = torch.randn(8, 3)
 alone(whole).square().mean().backward()
 torch.testing.assert_close(layer.weight.grad, alone.weight.grad)
 assert partial.weight.grad is not None
+image = torch.nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+image(torch.randn(2, 3, 4, 4)).square().mean().backward()
+distribution.average_gradients(list(image.parameters()), world)
+assert image.weight.grad.stride() == image.weight.stride()  # else a fused optimiser would mix its elements up
 assert distribution.any_rank(world.rank == 1, world)
 assert not distribution.any_rank(False, world)
 notes = distribution.merge_notes([{"k": torch.tensor(float(world.rank)), "pool": data}], world)

@@ -265,9 +265,13 @@ def _say_progress(world: "World") -> Any:
     """Return a callback that shows on a terminal how far the data is prepared."""
     if not world.leads or not sys.stderr.isatty():
         return None
-    return lambda done, total: print(
-        f"\rpreparing {done:,}/{total:,}", end="" if done < total else "\n", file=sys.stderr, flush=True
-    )
+
+    def show(done: int, total: int) -> None:
+        if done == total or done % max(total // 100, 1) == 0:
+            end = "\n" if done == total else ""
+            print(f"\rpreparing {done:,}/{total:,}", end=end, file=sys.stderr, flush=True)
+
+    return show
 
 
 def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:

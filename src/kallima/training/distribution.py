@@ -92,7 +92,8 @@ def average_gradients(parameters: Sequence[nn.Parameter], world: World) -> None:
     dist.all_reduce(flat)
     flat /= world.size
     for parameter, part in zip(used, flat.split([p.numel() for p in used]), strict=True):
-        parameter.grad = part.view_as(parameter)
+        # laid out as the parameter is: fused optimisers walk the memory and do not look at strides
+        parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))
 
 
 def average_buffers(modules: Sequence[nn.Module], world: World) -> None:

@@ -157,6 +157,11 @@ class Trainer:
         self.average.load(state["averages"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state["optimizers"][name]})
+            for parameter, entries in optimizer.state.items():
+                for key, value in entries.items():
+                    if isinstance(value, Tensor) and value.shape == parameter.shape:
+                        # fused kernels walk the memory: a moment must lie as its parameter does (channels last)
+                        entries[key] = torch.empty_like(parameter).copy_(value)
         self.step = state["step"]
         for name, stream in self.streams.items():
             stream.seek(state["positions"][name])
