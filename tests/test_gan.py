@@ -19,6 +19,7 @@ SMALLEST = {
     "gan-minimax": (gan_minimax, POINTS, {"width": 4, "depth": 1}),
     "dcgan": (dcgan, IMAGES, {"width": 4}),
     "sngan": (sngan, IMAGES, {"width": 4}),
+    "residual sngan": (sngan, IMAGES, {"width": 4, "discriminator": "residual"}),
 }
 
 
@@ -156,7 +157,7 @@ def test_settings_reach_the_game():
     assert generator.player.optimizer(generator.player.parameters()).param_groups[0]["betas"][0] == 0.3
 
 
-@pytest.mark.parametrize("name", ["gan", "dcgan", "sngan"])
+@pytest.mark.parametrize("name", ["gan", "dcgan", "residual sngan"])
 def test_losses_compile_without_a_break_and_give_the_same_gradients(name):
     system = build(name)
     batch = batch_for(system)

@@ -9,9 +9,14 @@ from kallima.layers.pyramid import pyramid
 from kallima.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from kallima.networks.mlp import MLPDiscriminator, MLPGenerator
 from kallima.networks.resnet import DiscriminatorBlock, GeneratorBlock, ResNetDiscriminator, ResNetGenerator
+from kallima.networks.spectral import SpectralDiscriminator
 
 SIZES = [8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256]
-PAIRS = {"dcgan": (DCGANGenerator, DCGANDiscriminator), "resnet": (ResNetGenerator, ResNetDiscriminator)}
+PAIRS = {
+    "dcgan": (DCGANGenerator, DCGANDiscriminator),
+    "resnet": (ResNetGenerator, ResNetDiscriminator),
+    "sngan": (ResNetGenerator, SpectralDiscriminator),
+}
 
 
 def test_every_size_from_8_to_256_is_served_or_refused_with_the_nearest():
@@ -121,9 +126,10 @@ def test_spectral_norm_finds_the_largest_singular_value_and_holds_it_at_evaluati
     assert len(convolutions) == 3
 
 
-def test_every_weight_of_the_residual_discriminator_is_normalised():
+@pytest.mark.parametrize("network", [ResNetDiscriminator, SpectralDiscriminator])
+def test_every_weight_of_a_spectral_discriminator_is_normalised(network):
     torch.manual_seed(0)
-    discriminator = ResNetDiscriminator(Image(3, 32, 32), width=4)
+    discriminator = network(Image(3, 32, 32), width=4)
     layers = [part for part in discriminator.modules() if isinstance(part, (torch.nn.Conv2d, torch.nn.Linear))]
     for layer in layers:
         assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1, abs=0.1)

@@ -1,96 +1,111 @@
-"""Judging images by their features."""
+"""Judging images: one pass over each set, only what the chosen metrics need, a receipt for every number."""
 
 import time
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from kallima import __version__
 from kallima.data.spec import Image
-from kallima.errors import DataError
-from kallima.evaluation.examples import draw, image_field, read_blocks
+from kallima.errors import UsageError
+from kallima.evaluation.examples import Images, ImageSet, Progress, check_alike
+from kallima.evaluation.extraction import EXTRACTED, Gathered, Need, gather
 from kallima.evaluation.features import FeatureExtractor, make_extractor
-from kallima.evaluation.fid import fid
-from kallima.evaluation.kid import kid
+from kallima.evaluation.features.extractor import Classifier
+from kallima.evaluation.features.own import OwnFeatures
+from kallima.evaluation.image_metrics import IMAGE_METRICS, Evidence, ImageMetric
 from kallima.evaluation.metrics import METRICS, choose
-from kallima.evaluation.prdc import Neighbourhoods, neighbourhoods
-from kallima.evaluation.score import Measure, Score
+from kallima.evaluation.processes import Processes
+from kallima.evaluation.reference import Reference, reference_of
+from kallima.evaluation.score import Score
 
 if TYPE_CHECKING:
     from kallima.data.dataset import Dataset
 
-_BLOCK = 1000
-
-
-class FeatureSets:
-    """Real (N, d) and generated (M, d) features of one extractor; what several metrics need is computed once."""
-
-    def __init__(self, real: Tensor, generated: Tensor):
-        self.real, self.generated = real, generated
-
-    @cached_property
-    def neighbourhoods(self) -> Neighbourhoods:
-        """Precision, recall, density and coverage, which share their distances."""
-        return neighbourhoods(self.real, self.generated)
-
-
-IMAGE_METRICS: dict[str, Callable[[FeatureSets], Measure]] = {
-    "fid": lambda sets: fid(sets.real, sets.generated),
-    "kid": lambda sets: kid(sets.real, sets.generated),
-    "precision": lambda sets: sets.neighbourhoods.precision,
-    "recall": lambda sets: sets.neighbourhoods.recall,
-    "density": lambda sets: sets.neighbourhoods.density,
-    "coverage": lambda sets: sets.neighbourhoods.coverage,
-}
+NO_LOGITS = "needs an extractor that tells classes apart, as probe and inception do"
 
 
 def evaluate_images(
-    generated: np.ndarray,
-    real: "Dataset",
+    generated: Images,
+    real: "Images | Reference | None",
     *,
     metrics: Sequence[str] | None = None,
-    features: str | FeatureExtractor = "auto",
+    features: str | FeatureExtractor | Callable[[torch.Tensor], torch.Tensor] = "auto",
     labelled: "Dataset | None" = None,
+    generated_labels: np.ndarray | None = None,
+    real_labels: np.ndarray | None = None,
+    held_out: Images | None = None,
+    real_limit: int | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    distributed: bool = False,
+    progress: Progress | None = None,
 ) -> list[Score]:
-    """Score generated images uint8 (N, H, W, C) against up to 10,000 of a data set, drawn with `seed`.
+    """Score generated images against real ones, each score with its receipt.
 
-    `features` is a name of `FEATURES` or an extractor. The probe learns from `labelled`, by default from `real` itself:
-    give the training split there and scores against any split share one probe. By default all metrics.
+    Args:
+        generated: images uint8 (N, H, W, C) as an array, as an iterable of arrays or of pairs (images, labels), which
+            is read once and never held whole where only moments are needed, or as a `Dataset`.
+        real: the same; of a `Dataset` up to `real_limit` (10,000) examples are drawn with `seed`. Or reference
+            statistics, for what needs no more than moments; None for metrics that need no real images.
+        metrics: by default all that apply, but for the slow ones.
+        features: a name of `FEATURES`, an extractor, or a function from images uint8 (N, H, W, C) to features (N, d).
+        labelled: what the probe learns from, by default `real`: give the training split here and scores against any
+            split share one probe.
+        generated_labels: classes (N,) of generated images given as an array.
+        real_labels: classes of real images given as an array.
+        held_out: real images that the generator was not trained on, for the metrics of memorisation.
+        real_limit: how many examples of a real data set to use at most; arrays are used whole.
+        seed: decides which real examples are used, and what metrics draw.
+        device: where features are extracted and compared.
+        distributed: every process of the torch.distributed group makes this call with the same arguments, reads its
+            share, and returns the same scores.
+        progress: hears what is being done.
 
     Raises:
         UsageError: a metric or extractor is unknown or does not apply to this data.
-        DataError: the samples are not two or more images of the data's size and channels.
+        DataError: the sets are not two or more images uint8 of one size and number of channels.
     """
-    _check(generated, image_field(real))
-    reasons = {name: "judges points, and the data is images" for name, m in METRICS.items() if m.field != "image"}
-    names = choose(metrics, IMAGE_METRICS, reasons)
-    if isinstance(features, str):
-        features = make_extractor(features, labelled or real, device=device)
+    processes = Processes.of_group() if distributed else Processes()
+    sets = _sets(generated, real, held_out, generated_labels, real_labels)
+    if (truth := sets.real) is not None:
+        truth.limit(real_limit, seed)
+    asked = [IMAGE_METRICS[name] for name in metrics if name in IMAGE_METRICS] if metrics else None
+    extractor: FeatureExtractor | None = None
+    if asked is None or any(map(_extracts, asked)):
+        extractor = _extractor(features, labelled or _source(sets), device)
+    names = choose(metrics, _available(sets, extractor, metrics), _reasons(sets, extractor))
+    chosen = [IMAGE_METRICS[name] for name in names]
 
     start = time.perf_counter()
-    indices = draw(real, seed)
-    truth = torch.cat([features.features(block["image"]) for block in read_blocks(real, indices)])
-    blocks = (generated[i : i + _BLOCK] for i in range(0, len(generated), _BLOCK))
-    samples = torch.cat([features.features(torch.from_numpy(np.array(block))) for block in blocks])
-    for what, found in (("real", truth), ("generated", samples)):
-        if not found.isfinite().all():
-            raise DataError(f"the {features.name} features of the {what} images hold NaN or infinity")
-    device = torch.device(device)
-    if device.type == "cuda":  # other accelerators lack float64
-        truth, samples = truth.to(device), samples.to(device)
+    options = {"device": device, "processes": processes, "progress": progress}
+    real_needs = {need for metric in chosen for need in metric.real}
+    found: Gathered | None = None
+    reference = sets.reference
+    if reference is not None and extractor is not None:
+        reference.demand(extractor)
+        found = reference.gathered()
+    elif truth is not None and real_needs:
+        if real_needs == {"moments"} and extractor is not None:
+            found = reference_of(truth, extractor, **options).gathered()
+        else:
+            found = gather(truth, real_needs, extractor, **options)
+    held_out_needs = {need for metric in chosen for need in metric.held_out}
+    apart = gather(sets.held_out, held_out_needs, extractor, **options) if sets.held_out and held_out_needs else None
+    made = gather(sets.generated, {need for metric in chosen for need in metric.generated}, extractor, **options)
+    evidence = Evidence(made, found, apart, seed=seed, progress=progress)
     extracting = time.perf_counter() - start
 
-    sets = FeatureSets(truth, samples)
     scores = []
-    for name in names:
+    for name, metric in zip(names, chosen, strict=True):
         start = time.perf_counter()
-        measure = IMAGE_METRICS[name](sets)
+        measure = metric.measure(evidence)
+        used = extractor if _extracts(metric) else None
+        known = reference or truth
+        sides = [made] + [side for side, needs in ((found, metric.real), (apart, metric.held_out)) if side and needs]
         scores.append(
             Score(
                 metric=name,
@@ -98,33 +113,105 @@ def evaluate_images(
                 spread=measure.spread,
                 spread_method=measure.spread_method,
                 direction=METRICS[name].direction,
-                extractor=features.name,
-                extractor_hash=features.version,
-                extractor_accuracy=features.accuracy,
-                resize=features.resize,
-                range=features.range,
-                real=len(truth),
-                generated=len(samples),
-                data=real.name,
-                split=real.split,
+                extractor=used.name if used else None,
+                extractor_hash=used.version if used else None,
+                extractor_accuracy=used.accuracy if used else None,
+                resize=used.resize if used else None,
+                range=used.range if used else "0 … 255",
+                real=found.count if found and metric.real else 0,
+                generated=made.count,
+                data=known.name if known else "-",
+                split=known.split if known else "-",
                 seed=seed,
                 kallima=__version__,
                 seconds=round(extracting + time.perf_counter() - start, 3),
-                notes=(*measure.notes, *features.notes),
+                notes=(*measure.notes, *(n for side in sides for n in side.notes), *(used.notes if used else ())),
             )
         )
     return scores
 
 
-def _check(images: np.ndarray, image: Image) -> None:
-    if images.dtype != np.uint8:
-        raise DataError(f"the samples are {images.dtype}, images need to be uint8 from 0 to 255")
-    wanted = image.height, image.width, image.channels
-    if images.ndim != 4 or images.shape[1:] != wanted:
-        height, width, channels = wanted
-        raise DataError(
-            f"the samples have shape {images.shape}, the data's images need (N, {height}, {width}, {channels}): "
-            "choose --size and --channels so that they agree"
-        )
-    if len(images) < 2:
-        raise DataError(f"{len(images)} samples cannot be judged: draw two or more")
+@dataclass
+class _Sets:
+    generated: ImageSet
+    real: ImageSet | None
+    held_out: ImageSet | None
+    reference: Reference | None
+
+
+def _sets(
+    generated: Images,
+    real: "Images | Reference | None",
+    held_out: Images | None,
+    generated_labels: np.ndarray | None,
+    real_labels: np.ndarray | None,
+) -> _Sets:
+    """Open the sets and refuse those that differ in size."""
+    truth = None if real is None or isinstance(real, Reference) else ImageSet(real, "the real images", real_labels)
+    samples = ImageSet(generated, "the samples", generated_labels)
+    apart = None if held_out is None else ImageSet(held_out, "the held-out images")
+    assert samples.image is not None
+    if truth is not None:
+        assert truth.image is not None
+        check_alike(samples.image, truth.image)
+    if apart is not None:
+        assert apart.image is not None
+        check_alike(apart.image, samples.image, "the held-out images")
+    return _Sets(samples, truth, apart, real if isinstance(real, Reference) else None)
+
+
+def _source(sets: _Sets) -> "Dataset | Image":
+    """Return what an extractor is made for: the real data where it can be read again, else what the images are like."""
+    if sets.real is not None and sets.real.data is not None:
+        return sets.real.data  # type: ignore[return-value] -- arrays read as a data set does
+    assert sets.generated.image is not None
+    return sets.generated.image
+
+
+def _extractor(
+    features: str | FeatureExtractor | Callable[[torch.Tensor], torch.Tensor],
+    source: "Dataset | Image",
+    device: torch.device | str,
+) -> FeatureExtractor:
+    if isinstance(features, str):
+        return make_extractor(features, source, device=device)
+    return features if isinstance(features, FeatureExtractor) else OwnFeatures(features)
+
+
+def _extracts(metric: ImageMetric) -> bool:
+    return any(map(metric.needs, EXTRACTED))
+
+
+def _available(sets: _Sets, extractor: FeatureExtractor | None, asked: Sequence[str] | None) -> list[str]:
+    reasons = _reasons(sets, extractor)
+    return [name for name, metric in IMAGE_METRICS.items() if name not in reasons and (asked or metric.by_default)]
+
+
+def _reasons(sets: _Sets, extractor: FeatureExtractor | None) -> dict[str, str]:
+    """Say of each metric that does not apply here why not."""
+    reasons = {name: f"judges {m.field}, and the data is images" for name, m in METRICS.items() if m.field != "image"}
+    for name, metric in IMAGE_METRICS.items():
+        if (reason := _reason(metric, sets, extractor)) is not None:
+            reasons[name] = reason
+    return reasons
+
+
+def _reason(metric: ImageMetric, sets: _Sets, extractor: FeatureExtractor | None) -> str | None:
+    if metric.real and sets.real is None:
+        if sets.reference is None:
+            return "needs real images"
+        if set(metric.real) != {"moments"}:
+            return "needs the real images themselves, and reference statistics are only their moments"
+    if metric.held_out and sets.held_out is None:
+        return "needs held-out images"
+    sides: list[tuple[Iterable[Need], ImageSet | None]] = [
+        (metric.generated, sets.generated),
+        (metric.real, sets.real),
+        (metric.held_out, sets.held_out),
+    ]
+    for needs, images in sides:
+        if "labels" in needs and images is not None and not images.labelled:
+            return f"needs the labels of {images.what}"
+    if metric.needs("probabilities") and extractor is not None and not isinstance(extractor, Classifier):
+        return NO_LOGITS
+    return None

@@ -28,6 +28,8 @@ METRICS: dict[str, Metric] = {
     "reverse-kl": Metric("divergence of the generated histogram of modes from the true one, nats", "lower", "points"),
     "log-density": Metric("mean exact log-density of the generated points, nats", "higher", "points"),
     "energy-distance": Metric("energy distance between generated and real points", "lower", "points"),
+    "mmd": Metric("kernel distance between generated and real points, with a permutation test", "lower", "points"),
+    "wasserstein": Metric("mean way from generated to real points, in their own units", "lower", "points"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Judging points: the modes of a mixture and its exact density, and the energy distance for any set.
+"""Judging points: the modes of a mixture and its exact density, and distances between any two sets.
 
 Modes, high-quality share and reverse KL follow VEEGAN (Srivastava et al. 2017, arXiv:1705.07761) and PacGAN (Lin et al.
 2018, arXiv:1712.04086), whose tables take 2,500 points: a point is of high quality within three standard deviations of
@@ -20,9 +20,12 @@ from kallima.data.source import PointSource
 from kallima.data.spec import Points
 from kallima.errors import DataError
 from kallima.evaluation.examples import draw, read_blocks
+from kallima.evaluation.gaussian_mmd import mmd
 from kallima.evaluation.metrics import METRICS, choose
 from kallima.evaluation.mmd import squared_mmd
+from kallima.evaluation.modes import histogram_kl
 from kallima.evaluation.score import Measure, Score
+from kallima.evaluation.wasserstein import wasserstein
 
 if TYPE_CHECKING:
     from kallima.data.dataset import Dataset
@@ -36,7 +39,7 @@ def evaluate_points(
     """Score generated points (N, D), in the data's own units, against a data set of points.
 
     By default all metrics that apply: modes, high-quality and reverse-kl where the source knows its modes, log-density
-    where it knows its density, the energy distance always.
+    where it knows its density, the energy distance, MMD and Wasserstein distance always.
 
     Raises:
         UsageError: a metric is unknown or does not apply to this data.
@@ -65,7 +68,13 @@ def evaluate_points(
         known = density
         measures["log-density"] = lambda: log_density(known, generated, truth)
     measures["energy-distance"] = lambda: energy_distance(truth, generated)
-    reasons = {name: "judges images, and the data is points" for name, m in METRICS.items() if m.field != "points"}
+    measures["mmd"] = lambda: scaled_mmd(truth, generated, seed=seed)
+    measures["wasserstein"] = lambda: wasserstein(truth, generated, seed=seed)
+    reasons = {
+        name: f"judges {_JUDGED.get(m.field, m.field)}, and the data is points"
+        for name, m in METRICS.items()
+        if m.field != "points"
+    }
     reasons |= dict.fromkeys(("modes", "high-quality", "reverse-kl"), _NO_MODES)
     reasons["log-density"] = "needs a point set whose density is known, such as ring or spiral"
 
@@ -116,20 +125,7 @@ def high_quality(points: np.ndarray, modes: np.ndarray, radius: float) -> Measur
 
 def reverse_kl(points: np.ndarray, modes: np.ndarray) -> Measure:
     """Return KL(histogram of the nearest modes ‖ uniform), in nats, its error by the delete-one jackknife."""
-    count = len(points)
-    histogram = np.bincount(_nearest(points, modes)[0], minlength=len(modes)).astype(np.float64)
-
-    def divergence(counts: np.ndarray) -> np.ndarray:
-        shares = counts / counts.sum(-1, keepdims=True)
-        return (shares * np.log(np.where(shares > 0, shares * len(modes), 1))).sum(-1)
-
-    # deleting any point of a mode leaves the same histogram, so one replicate a mode is enough
-    held = np.flatnonzero(histogram)
-    replicates = divergence(histogram - np.eye(len(modes))[held])
-    mean = np.average(replicates, weights=histogram[held])
-    spread = math.sqrt((count - 1) * np.average((replicates - mean) ** 2, weights=histogram[held]))
-    note = f"a perfect generator has a reverse KL of about {(len(modes) - 1) / (2 * count):.4f} with {count:,} points"
-    return Measure(float(divergence(histogram)), spread, "jackknife", (note,))
+    return histogram_kl(_nearest(points, modes)[0], len(modes))
 
 
 def log_density(density: Callable[[np.ndarray], np.ndarray | None], points: np.ndarray, real: np.ndarray) -> Measure:
@@ -153,7 +149,21 @@ def energy_distance(real: np.ndarray, generated: np.ndarray) -> Measure:
     return Measure(value, spread, "jackknife" if spread is not None else None)
 
 
-_RANGES = {"energy-distance": "every dimension divided by the real points' standard deviation"}
+def scaled_mmd(real: np.ndarray, generated: np.ndarray, *, seed: int = 0) -> Measure:
+    """Return `mmd` of points (N, D) and (M, D), each dimension divided first by its deviation over both sets.
+
+    Over both, so that the permutation test stays exact.
+    """
+    deviation = np.concatenate([real, generated]).std(0, dtype=np.float64)
+    deviation[deviation == 0] = 1
+    return mmd(real / deviation, generated / deviation, seed=seed)
+
+
+_RANGES = {
+    "energy-distance": "every dimension divided by the real points' standard deviation",
+    "mmd": "every dimension divided by the standard deviation of both sets together",
+}
+_JUDGED = {"image": "images"}
 
 
 def _minus_distance(x: Tensor, y: Tensor) -> Tensor:

@@ -4,15 +4,17 @@ arXiv:2002.09797), from balls that reach to the k-th nearest neighbour of an exa
 precision: the share of generated examples in some real example's ball; recall: the same with the sets exchanged;
 density: how many real balls a generated example lies in, over k; coverage: the share of real balls that hold one.
 Precision and recall take k = 3, density and coverage k = 5, as their authors do. A ball includes its surface.
-Distances are computed in blocks: memory is linear in the number of examples.
+Distances are computed in blocks, each pair once: memory is that of the features and of a few blocks.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from kallima.evaluation.examples import Progress
 from kallima.evaluation.score import Measure
 
 BLOCK = 2048
@@ -37,12 +39,18 @@ def neighbourhoods(
     *,
     precision_neighbours: int = PRECISION_NEIGHBOURS,
     density_neighbours: int = DENSITY_NEIGHBOURS,
+    progress: Progress | None = None,
 ) -> Neighbourhoods:
-    """Return precision, recall, density and coverage of features (N, d) and (M, d), two or more each."""
+    """Return precision, recall, density and coverage of features (N, d) and (M, d), two or more each.
+
+    The work is done where the features are. `progress` hears of blocks of pairs.
+    """
+    n, m = _blocks(real), _blocks(generated)
+    step = _steps(progress, n * (n + 1) // 2 + m * (m + 1) // 2 + n * m)
     few = min(len(real), len(generated)) - 1
     near, far = min(precision_neighbours, few), min(density_neighbours, few)
-    real_near, real_far = _radii(real, near, far)
-    (generated_near,) = _radii(generated, near)
+    real_near, real_far = _radii(real, near, far, step=step)
+    (generated_near,) = _radii(generated, near, step=step)
     device = real.device
     in_real = torch.zeros(len(generated), dtype=torch.bool, device=device)
     balls = torch.zeros(len(generated), dtype=torch.int64, device=device)
@@ -58,6 +66,7 @@ def neighbourhoods(
             inside = distances <= real_far[rows, None]
             balls[columns] += inside.sum(0)
             covered[rows] |= inside.any(1)
+            step()
     twins = int((real_far == 0).sum())
     notes = (f"{twins:,} real examples have {far} exact copies: their balls are points",) if twins else ()
     return Neighbourhoods(
@@ -73,20 +82,45 @@ def _mean(values: Tensor, notes: tuple[str, ...]) -> Measure:
     return Measure(values.mean().item(), values.std().item() / math.sqrt(len(values)), _SPREAD, notes)
 
 
-def _radii(features: Tensor, *neighbours: int) -> list[Tensor]:
+def _radii(features: Tensor, *neighbours: int, step: Callable[[], None]) -> list[Tensor]:
     """Return, for each k, the squared distance of every example to its k-th nearest other one."""
-    nearest = []
+    most = max(neighbours)
+    best = torch.full((len(features), most), math.inf, dtype=torch.float64, device=features.device)
     for i in range(0, len(features), BLOCK):
-        rows = features[i : i + BLOCK]
-        best = torch.full((len(rows), max(neighbours)), math.inf, dtype=torch.float64, device=features.device)
-        for j in range(0, len(features), BLOCK):
-            distances = _squared_distances(rows, features[j : j + BLOCK])
+        rows = slice(i, i + BLOCK)
+        for j in range(i, len(features), BLOCK):
+            columns = slice(j, j + BLOCK)
+            distances = _squared_distances(features[rows], features[columns])
             if i == j:
                 distances.fill_diagonal_(math.inf)
-            best = torch.cat([best, distances], 1).topk(max(neighbours), largest=False, sorted=True).values
-        nearest.append(best)
-    radii = torch.cat(nearest) * (1 + 1e-9)  # a neighbour on the surface stays inside however its distance was rounded
+            else:
+                best[columns] = _nearest(best[columns], distances.T, most)
+            best[rows] = _nearest(best[rows], distances, most)
+            step()
+    radii = best * (1 + 1e-9)  # a neighbour on the surface stays inside however its distance was rounded
     return [radii[:, k - 1] for k in neighbours]
+
+
+def _nearest(best: Tensor, distances: Tensor, count: int) -> Tensor:
+    """Return the smallest `count` of each row of both, in ascending order."""
+    near = distances.topk(min(count, distances.shape[1]), largest=False).values
+    return torch.cat([best, near], 1).topk(count, largest=False, sorted=True).values
+
+
+def _blocks(features: Tensor) -> int:
+    return -(-len(features) // BLOCK)
+
+
+def _steps(progress: Progress | None, total: int) -> Callable[[], None]:
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress("comparing neighbourhoods", done, total)
+
+    return step
 
 
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:

@@ -29,12 +29,29 @@ class Pyramid:
         """Height and width of the smallest level."""
         return self.height >> self.levels, self.width >> self.levels
 
+    @property
+    def area(self) -> int:
+        """Places in the smallest level."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def fold(self) -> int:
+        """The side of the squares of pixels that become channels where the finest level is folded: 2.
+
+        1 (nothing is folded) for images of less than 16 pixels, which would have no other halving left.
+        """
+        return 2 if self.levels > 1 else 1
+
     def channels(self, width: int, most: int) -> list[int]:
         """Return the channels of levels 1 (half the image) to `levels` (the grid).
 
         They double from `width` with each halving and stop growing at `most` times `width`.
         """
         return [width * min(2**level, most) for level in range(self.levels)]
+
+    def folded_channels(self, width: int, most: int) -> list[int]:
+        """Return the channels from the folded finest level to the grid: always two levels or more."""
+        return [width * min(2**level, most) for level in range(max(2, self.levels))]
 
 
 def pyramid(height: int, width: int) -> Pyramid:

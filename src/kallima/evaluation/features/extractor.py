@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kallima.data.spec import Image
+from kallima.errors import UsageError
 
 
 @runtime_checkable
@@ -35,6 +36,47 @@ class FeatureExtractor(Protocol):
     def features(self, images: Tensor) -> Tensor:
         """Return features float32 (N, d), on the CPU, of images uint8 (N, H, W, C), any number of them."""
         ...
+
+
+@runtime_checkable
+class Classifier(FeatureExtractor, Protocol):
+    """An extractor that also tells classes apart: the inception score and its like need one."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return class logits float32 (N, K), on the CPU, of images uint8 (N, H, W, C)."""
+        ...
+
+
+@runtime_checkable
+class Head(Protocol):
+    """A classifier whose logits are a function of its features, so that one pass gives both."""
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return class logits float32 (N, K) of features float32 (N, d), both on the CPU."""
+        ...
+
+
+def features_and_logits(
+    extractor: FeatureExtractor, images: Tensor, *, logits: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return features (N, d) and, where they are wanted, logits (N, K) of images uint8 (N, H, W, C).
+
+    Raises:
+        UsageError: logits are wanted of an extractor that has none.
+    """
+    features = extractor.features(images)
+    if not logits:
+        return features, None
+    if isinstance(extractor, Head):
+        return features, extractor.classify(features)
+    if isinstance(extractor, Classifier):
+        return features, extractor.logits(images)
+    raise UsageError(f"the {extractor.name} features tell no classes apart: choose --features probe or inception")
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Return the softmax float32 (N, K) of logits (N, K)."""
+    return logits.double().softmax(1).float()
 
 
 def working_size(image: Image) -> int:

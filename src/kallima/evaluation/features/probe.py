@@ -136,6 +136,16 @@ class Probe:
             lambda batch: embed(squared(batch, self.size)), images, batch_size=self.batch_size, device=self.device
         )
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Return logits float32 (N, classes) of images uint8 (N, H, W, C)."""
+        return self.classify(self.features(images))
+
+    @torch.inference_mode()
+    def classify(self, features: Tensor) -> Tensor:
+        """Return logits float32 (N, classes) of features (N, 64)."""
+        assert isinstance(self.network, ProbeNetwork)
+        return self.network.classify(F.relu(features.to(self.device))).cpu()
+
 
 def unfit(dataset: "Dataset") -> str | None:
     """Say what the data lacks for a probe, None where it lacks nothing."""
@@ -158,11 +168,7 @@ def train_probe(dataset: "Dataset") -> Trained:
     order = np.random.default_rng(_SEED).permutation(len(dataset))
     apart = min(_HELD_OUT_LIMIT, len(dataset) // 5)
     held_out, chosen = order[:apart], order[apart : apart + _TRAIN_LIMIT[size]]
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_SEED)
-        network = ProbeNetwork(image.channels, size, len(classes))
-        _fit(network, *_read(dataset, chosen, size))
-    frozen(network, torch.device("cpu"))
+    network = fit_network(*_read(dataset, chosen, size), len(classes))
     images, labels = _read(dataset, held_out, size)
     logits = run_in_batches(
         lambda batch: network(squared(batch, size)), images, batch_size=250, device=torch.device("cpu")
@@ -172,6 +178,19 @@ def train_probe(dataset: "Dataset") -> Trained:
     return Trained(weights, accuracy, len(chosen), len(held_out))
 
 
+def fit_network(images: Tensor, labels: Tensor, classes: int, *, seed: int = _SEED) -> ProbeNetwork:
+    """Train the probe's network on the CPU on images uint8 (N, size, size, C) of its working size and labels (N,).
+
+    It is returned in evaluation mode. The default random generators are left alone.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = ProbeNetwork(images.shape[3], images.shape[1], classes)
+        _fit(network, images, labels, seed)
+    frozen(network, torch.device("cpu"))
+    return network
+
+
 def _classes(dataset: "Dataset") -> tuple[str, ...]:
     dataset.spec.demand({"label": Label}, "the probe")
     label = dataset.spec["label"]
@@ -179,12 +198,12 @@ def _classes(dataset: "Dataset") -> tuple[str, ...]:
     return label.classes
 
 
-def _fit(network: ProbeNetwork, images: Tensor, labels: Tensor) -> None:
+def _fit(network: ProbeNetwork, images: Tensor, labels: Tensor, seed: int) -> None:
     """Minimise the smoothed cross-entropy over one cycle of the learning rate (Smith & Topin 2019)."""
     count = len(images)
     batch = min(_BATCH, count)
     steps = min(_STEPS, max(_LEAST_STEPS, _EPOCHS * count // batch))
-    rng = torch.Generator().manual_seed(_SEED)
+    rng = torch.Generator().manual_seed(seed)
     epochs = math.ceil(steps * batch / count)
     order = torch.cat([torch.randperm(count, generator=rng) for _ in range(epochs)])
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
