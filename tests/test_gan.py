@@ -9,6 +9,7 @@ from kallima.objectives.adversarial import hinge, minimax, non_saturating
 from kallima.system import Samples
 from kallima.systems.adversarial.dcgan import dcgan
 from kallima.systems.adversarial.gan import gan, gan_minimax
+from kallima.systems.adversarial.play import Play
 from kallima.systems.adversarial.sngan import sngan
 
 IMAGES = Spec({"image": Image(3, 16, 16)})
@@ -136,14 +137,16 @@ def test_settings_reach_the_game():
         width=4,
         depth=1,
         latent_dim=3,
-        learning_rate=0.01,
-        discriminator_learning_rate=0.02,
-        beta1=0.3,
-        discriminator_steps=3,
-        average=0.9,
-        schedule="cosine",
-        warm_up=0.5,
-        clip=2.0,
+        play=Play(
+            learning_rate=0.01,
+            discriminator_learning_rate=0.02,
+            beta1=0.3,
+            discriminator_steps=3,
+            average=0.9,
+            schedule="cosine",
+            warm_up=0.5,
+            clip=2.0,
+        ),
     )
     discriminator, generator = system.game()
     assert (discriminator.repeats, generator.repeats) == (3, 1)

@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -165,9 +166,12 @@ def test_what_was_read_is_what_is_there(one: Recipe) -> None:
     hints = get_type_hints(function)
     assert hints.pop("return").__name__ == one.returns
     assert hints.pop("spec") is Spec
+    defaults = {n: p.default for n, p in inspect.signature(function).parameters.items() if n != "spec"}
+    for name in [name for name, hint in hints.items() if is_dataclass(hint)]:  # it stands for its fields
+        hints |= get_type_hints(hints.pop(name))
+        defaults |= asdict(defaults.pop(name))
     assert {p.name: p.hint for p in one.parameters} == hints
-    real = inspect.signature(function).parameters
-    assert {p.name: p.default for p in one.parameters} == {n: p.default for n, p in real.items() if n != "spec"}
+    assert {p.name: p.default for p in one.parameters} == defaults
     assert vars(function)["declaration"] == one.declaration
 
 

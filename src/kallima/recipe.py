@@ -8,12 +8,21 @@ import ast
 import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kallima.arguments import REQUIRED, Parameter, coerce, from_signature, in_words, spell, split_docstring
+from kallima.arguments import (
+    REQUIRED,
+    Parameter,
+    coerce,
+    from_options,
+    from_signature,
+    in_words,
+    spell,
+    split_docstring,
+)
 from kallima.data.spec import Field, Spec
 from kallima.errors import DataError, UsageError, did_you_mean
 from kallima.static import class_docstring, stub
@@ -123,9 +132,28 @@ class Recipe:
     def parameters(self) -> list[Parameter]:
         """The arguments, in order, with types, defaults and texts; evaluated without importing torch.
 
+        An argument that is a dataclass stands for its fields: what several recipes can be told is written once.
+
         Raises:
             TypeError: the signature is not one that a recipe may have.
         """
+        flat = []
+        for parameter in self._signature:
+            if parameter.name in self._groups:
+                defaults = parameter.default
+                flat += [replace(p, default=getattr(defaults, p.name)) for p in from_options(parameter.hint)]
+            else:
+                flat.append(parameter)
+        for parameter in flat:
+            in_words(parameter.hint)
+        return flat
+
+    @cached_property
+    def _groups(self) -> dict[str, type]:
+        return {p.name: p.hint for p in self._signature if is_dataclass(p.hint) and isinstance(p.hint, type)}
+
+    @cached_property
+    def _signature(self) -> list[Parameter]:
         function = stub(self.file, self.function)
         if function.__code__.co_varnames[: function.__code__.co_argcount] != ("spec",):
             raise TypeError(f"{self.file}: {self.function} must take (spec, *, arguments)")
@@ -133,7 +161,6 @@ class Recipe:
         for parameter in parameters[1:]:
             if parameter.default is REQUIRED or parameter.hint is REQUIRED:
                 raise TypeError(f"{self.file}: {self.function}: '{parameter.name}' needs a type and a default")
-            in_words(parameter.hint)
         return parameters[1:]
 
     @cached_property
@@ -179,6 +206,8 @@ class Recipe:
         """
         self.check(spec)
         resolved = self.resolve(arguments)
+        for name, group in self._groups.items():
+            resolved[name] = group(**{field.name: resolved.pop(field.name) for field in fields(group)})
         system = getattr(importlib.import_module(self.module), self.function)(spec, **resolved)
         system.spec = spec
         return system

@@ -21,7 +21,7 @@ class MLPGenerator(nn.Module):
 
     def __init__(self, latent_dim: int, shape: Sequence[int], *, width: int = 128, depth: int = 3):
         super().__init__()
-        self.shape = tuple(shape)
+        self.latent_dim, self.shape = latent_dim, tuple(shape)
         self.hidden = hidden_layers(latent_dim, width, depth)
         self.output = nn.Linear(width if depth else latent_dim, math.prod(self.shape))
         self.squash: nn.Module = nn.Tanh() if len(self.shape) > 1 else nn.Identity()

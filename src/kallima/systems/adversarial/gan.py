@@ -1,7 +1,5 @@
 """Generative adversarial networks (Goodfellow et al. 2014): the game, and its two recipes with dense networks."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +10,8 @@ from kallima.layers.modes import evaluating
 from kallima.networks.mlp import MLPDiscriminator, MLPGenerator
 from kallima.objectives.adversarial import AdversarialObjective, minimax, non_saturating
 from kallima.recipe import recipe
-from kallima.system import Batch, OptimizerFactory, Phase, Player, Schedule, System, Terms, adam
+from kallima.system import Batch, Phase, Player, System, Terms, adam
+from kallima.systems.adversarial.play import Play
 
 
 class GAN(System):
@@ -50,42 +49,29 @@ class GAN(System):
         *,
         objective: AdversarialObjective,
         latent_dim: int,
-        generator_optimizer: OptimizerFactory,
-        discriminator_optimizer: OptimizerFactory,
-        discriminator_steps: int = 1,
-        schedule: Schedule = schedules.constant,
-        clip: float | None = None,
-        average: float = 0.0,
+        play: Play,
     ):
         super().__init__()
         self.spec = spec
         self.field = data_field(spec)
         self.generator, self.discriminator = generator, discriminator
         self.objective, self.prior = objective, NormalPrior(latent_dim)
-        self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
-        self.discriminator_steps, self.schedule = discriminator_steps, schedule
-        self.clip, self.average = clip, average
+        self.play = play
         self.separate = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in discriminator.modules())
 
     def game(self) -> list[Phase]:
         """The discriminator's steps, then one of the generator."""
-        discriminator = Player(
-            "discriminator",
-            self.discriminator,
-            optimizer=self.discriminator_optimizer,
-            schedule=self.schedule,
-            clip=self.clip,
-        )
-        generator = Player(
-            "generator",
-            self.generator,
-            optimizer=self.generator_optimizer,
-            schedule=self.schedule,
-            clip=self.clip,
-            average=self.average,
-        )
+        play, schedule = self.play, schedules.by_name(self.play.schedule, self.play.warm_up)
+
+        def player(name: str, network: nn.Module, learning_rate: float, average: float) -> Player:
+            optimizer = adam(learning_rate, betas=(play.beta1, play.beta2))
+            return Player(name, network, optimizer=optimizer, schedule=schedule, clip=play.clip, average=average)
+
+        rate = play.discriminator_learning_rate or play.learning_rate
+        discriminator = player("discriminator", self.discriminator, rate, 0.0)
+        generator = player("generator", self.generator, play.learning_rate, play.average)
         return [
-            Phase("discriminator", discriminator, self.discriminator_loss, repeats=self.discriminator_steps),
+            Phase("discriminator", discriminator, self.discriminator_loss, repeats=play.discriminator_steps),
             Phase("generator", generator, self.generator_loss),
         ]
 
@@ -119,13 +105,16 @@ def data_field(spec: Spec) -> str:
     return "points" if "points" in spec else "image"
 
 
-def _dense_pair(spec: Spec, latent_dim: int, width: int | None, depth: int) -> tuple[nn.Module, nn.Module]:
+def _dense_pair(
+    spec: Spec, latent_dim: int | None, width: int | None, depth: int
+) -> tuple[MLPGenerator, MLPDiscriminator]:
     field = spec[data_field(spec)]
     assert isinstance(field, (Points, Image))
-    units = width or (128 if isinstance(field, Points) else 512)
+    points = isinstance(field, Points)
+    latent_dim, width = latent_dim or (16 if points else 64), width or (128 if points else 512)
     return (
-        MLPGenerator(latent_dim, field.shape, width=units, depth=depth),
-        MLPDiscriminator(field.shape, width=units, depth=depth),
+        MLPGenerator(latent_dim, field.shape, width=width, depth=depth),
+        MLPDiscriminator(field.shape, width=width, depth=depth),
     )
 
 
@@ -142,30 +131,15 @@ def gan(
     *,
     width: int | None = None,
     depth: int = 3,
-    latent_dim: int = 64,
-    learning_rate: float = 1e-3,
-    discriminator_learning_rate: float | None = None,
-    beta1: float = 0.5,
-    discriminator_steps: int = 1,
-    average: float = 0.999,
-    schedule: Literal["constant", "cosine"] = "constant",
-    warm_up: float = 0.0,
-    clip: float | None = None,
+    latent_dim: int | None = None,
+    play: Play = Play(learning_rate=1e-3),
 ) -> GAN:
     """The original game with dense networks and the non-saturating loss, for points and small images.
 
     Args:
         width: units of each hidden layer; by default 128 for points and 512 for images
         depth: hidden layers of each network
-        latent_dim: dimensions of the latent z
-        learning_rate: Adam's step size, of the generator
-        discriminator_learning_rate: Adam's step size, of the discriminator; by default the generator's
-        beta1: Adam's decay of the mean gradient
-        discriminator_steps: steps of the discriminator before each step of the generator
-        average: decay of the moving average of the generator's weights that samples come from; 0 for none
-        schedule: how the learning rates change: constant, or cosine down to 0
-        warm_up: share of the training over which the learning rates rise from 0
-        clip: bound on the L2 norm of each network's gradient
+        latent_dim: dimensions of the latent z; by default 16 for points and 64 for images
     """
     generator, discriminator = _dense_pair(spec, latent_dim, width, depth)
     return GAN(
@@ -173,13 +147,8 @@ def gan(
         generator,
         discriminator,
         objective=non_saturating,
-        latent_dim=latent_dim,
-        generator_optimizer=adam(learning_rate, betas=(beta1, 0.999)),
-        discriminator_optimizer=adam(discriminator_learning_rate or learning_rate, betas=(beta1, 0.999)),
-        discriminator_steps=discriminator_steps,
-        schedule=schedules.by_name(schedule, warm_up),
-        clip=clip,
-        average=average,
+        latent_dim=generator.latent_dim,
+        play=play,
     )
 
 
@@ -196,15 +165,8 @@ def gan_minimax(
     *,
     width: int | None = None,
     depth: int = 3,
-    latent_dim: int = 64,
-    learning_rate: float = 1e-3,
-    discriminator_learning_rate: float | None = None,
-    beta1: float = 0.5,
-    discriminator_steps: int = 1,
-    average: float = 0.999,
-    schedule: Literal["constant", "cosine"] = "constant",
-    warm_up: float = 0.0,
-    clip: float | None = None,
+    latent_dim: int | None = None,
+    play: Play = Play(learning_rate=1e-3),
 ) -> GAN:
     """The original game with the minimax (saturating) loss: the theory's own, and the harder one to train.
 
@@ -214,15 +176,7 @@ def gan_minimax(
     Args:
         width: units of each hidden layer; by default 128 for points and 512 for images
         depth: hidden layers of each network
-        latent_dim: dimensions of the latent z
-        learning_rate: Adam's step size, of the generator
-        discriminator_learning_rate: Adam's step size, of the discriminator; by default the generator's
-        beta1: Adam's decay of the mean gradient
-        discriminator_steps: steps of the discriminator before each step of the generator
-        average: decay of the moving average of the generator's weights that samples come from; 0 for none
-        schedule: how the learning rates change: constant, or cosine down to 0
-        warm_up: share of the training over which the learning rates rise from 0
-        clip: bound on the L2 norm of each network's gradient
+        latent_dim: dimensions of the latent z; by default 16 for points and 64 for images
     """
     generator, discriminator = _dense_pair(spec, latent_dim, width, depth)
     return GAN(
@@ -230,11 +184,6 @@ def gan_minimax(
         generator,
         discriminator,
         objective=minimax,
-        latent_dim=latent_dim,
-        generator_optimizer=adam(learning_rate, betas=(beta1, 0.999)),
-        discriminator_optimizer=adam(discriminator_learning_rate or learning_rate, betas=(beta1, 0.999)),
-        discriminator_steps=discriminator_steps,
-        schedule=schedules.by_name(schedule, warm_up),
-        clip=clip,
-        average=average,
+        latent_dim=generator.latent_dim,
+        play=play,
     )

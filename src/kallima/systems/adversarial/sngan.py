@@ -2,14 +2,13 @@
 
 from typing import Literal
 
-from kallima import schedules
 from kallima.data.spec import Image, Spec
 from kallima.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from kallima.networks.spectral import SpectralDiscriminator
 from kallima.objectives.adversarial import hinge
 from kallima.recipe import recipe
-from kallima.system import adam
 from kallima.systems.adversarial.gan import GAN
+from kallima.systems.adversarial.play import Play
 
 
 @recipe(
@@ -26,15 +25,7 @@ def sngan(
     width: int = 64,
     latent_dim: int = 64,
     discriminator: Literal["plain", "residual"] = "plain",
-    learning_rate: float = 1e-3,
-    discriminator_learning_rate: float | None = None,
-    beta1: float = 0.0,
-    beta2: float = 0.99,
-    discriminator_steps: int = 1,
-    average: float = 0.999,
-    schedule: Literal["constant", "cosine"] = "cosine",
-    warm_up: float = 0.0,
-    clip: float | None = None,
+    play: Play = Play(learning_rate=1e-3, beta1=0.0, beta2=0.99, schedule="cosine"),
 ) -> GAN:
     """Spectral normalisation, hinge loss and a residual generator: the one to start with on images, 8 to 256 pixels.
 
@@ -49,15 +40,6 @@ def sngan(
         width: channels at half the image's size; they double with each halving, up to 4 times this
         latent_dim: dimensions of the latent z
         discriminator: plain (strided convolutions, the paper's table 3) or residual (table 4: slower and stronger)
-        learning_rate: Adam's step size, of the generator
-        discriminator_learning_rate: Adam's step size, of the discriminator; by default the generator's
-        beta1: Adam's decay of the mean gradient; much above 0 hurts here
-        beta2: Adam's decay of the mean squared gradient
-        discriminator_steps: steps of the discriminator before each step of the generator
-        average: decay of the moving average of the generator's weights that samples come from; 0 for none
-        schedule: how the learning rates change: constant, or cosine down to 0
-        warm_up: share of the training over which the learning rates rise from 0
-        clip: bound on the L2 norm of each network's gradient
     """
     image = spec["image"]
     assert isinstance(image, Image)
@@ -68,10 +50,5 @@ def sngan(
         judge(image, width=width),
         objective=hinge,
         latent_dim=latent_dim,
-        generator_optimizer=adam(learning_rate, betas=(beta1, beta2)),
-        discriminator_optimizer=adam(discriminator_learning_rate or learning_rate, betas=(beta1, beta2)),
-        discriminator_steps=discriminator_steps,
-        schedule=schedules.by_name(schedule, warm_up),
-        clip=clip,
-        average=average,
+        play=play,
     )
