@@ -370,8 +370,8 @@ def test_a_dry_run_says_what_would_be_and_does_nothing(run: Run, tmp_path: Path)
     assert code == 0
     plan = json.loads(out)
     assert (plan["arguments"]["width"], plan["options"]["steps"], plan["options"]["batch_size"]) == (8, 77, 8)
-    # 64 latents to 8, twice 8 to 8, 8 to 2 dimensions, with biases
-    assert plan["parameters"]["generator"] >= 64 * 8 + 8 + 8 * 2 + 2
+    # 16 latents to 8, twice 8 to 8, 8 to 2 dimensions, with biases
+    assert plan["parameters"]["generator"] == 16 * 8 + 8 + 2 * (8 * 8 + 8) + 8 * 2 + 2
     assert not (tmp_path / "run").exists()
     assert "parameters" in run(*words)[1]
 
