@@ -1,6 +1,10 @@
 """What several test files share: a cache of the suite's own, and the command as a real process."""
 
 import os
+
+# before torch is imported: one thread gives the same sums wherever the suite runs, and none that wait for one another
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,8 +14,7 @@ import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-# one thread: the machine may have few cores, and the sums are the same wherever the suite runs
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "ignore"}
 
 
 @pytest.fixture(scope="session", autouse=True)

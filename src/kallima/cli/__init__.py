@@ -39,6 +39,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
     0 is success, 1 a failure, 2 a mistake in the words, 128 + n the end by signal n.
     """
+    # torch's threads spin while they wait for one another: beside any other busy process a step then takes 40 times as
+    # long. This is read when torch is imported, so later calls of `main` in one process change nothing.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if words is None else list(words)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
