@@ -16,8 +16,10 @@ from torch import Tensor
 from kallima.data.spec import Image, Label, Spec
 from kallima.errors import DataError, UsageError
 from kallima.evaluation.features import Inception, Probe, RandomFeatures, make_extractor, probe
-from kallima.evaluation.features.inception import InceptionNetwork, clean_resize, find_weights, load_weights
+from kallima.evaluation.features.inception import find_weights, load_weights
+from kallima.evaluation.features.inception_network import InceptionNetwork
 from kallima.evaluation.features.probe import train_probe
+from kallima.evaluation.features.resizing import clean_resize
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist" / "mnist.npz"
 
@@ -260,7 +262,7 @@ class TestInception:
         assert Inception().version == old.version
 
     def test_its_pools_are_those_of_the_release(self) -> None:
-        from kallima.evaluation.features.inception import _BLOCKS, _pool
+        from kallima.evaluation.features.inception_network import _BLOCKS, _pool
 
         pools = {name: [b.pool for b in branches if b.pool] for name, branches in _BLOCKS.items()}
         assert [name for name, pool in pools.items() if pool == ["maximum"]] == ["Mixed_7c"]

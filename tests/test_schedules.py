@@ -15,6 +15,7 @@ def test_warm_up_rises_in_a_line_then_stretches_the_rest():
     assert [schedule(p) for p in (0.0, 0.05, 0.1, 0.2)] == pytest.approx([0.0, 0.25, 0.5, 1.0])
     assert [schedule(p) for p in (0.6, 1.0)] == pytest.approx([0.5, 0.0])
     assert warm_up(0.5)(0.75) == 1.0
+    assert warm_up(0.5, lambda progress: 3.0)(0.25) == 1.5  # half the way to where the rest starts
 
 
 def test_no_warm_up_is_the_schedule_itself():

@@ -1,9 +1,10 @@
 """Evaluation: scores that carry the protocol they were measured under. One file a metric, one a feature extractor."""
 
-from kallima.evaluation.features import FEATURES, FeatureExtractor
+from kallima.evaluation.features import FEATURES, FeatureExtractor, OwnFeatures, make_extractor
 from kallima.evaluation.images import evaluate_images
 from kallima.evaluation.metrics import METRICS
 from kallima.evaluation.points import evaluate_points
+from kallima.evaluation.reference import Reference, read_reference, reference_statistics
 from kallima.evaluation.score import Measure, Score, table
 
 __all__ = [
@@ -11,8 +12,13 @@ __all__ = [
     "METRICS",
     "FeatureExtractor",
     "Measure",
+    "OwnFeatures",
+    "Reference",
     "Score",
     "evaluate_images",
     "evaluate_points",
+    "make_extractor",
+    "read_reference",
+    "reference_statistics",
     "table",
 ]

@@ -13,7 +13,8 @@ import math
 
 from torch import Tensor
 
-from kallima.evaluation.inputs import Array, feature_sets
+from kallima.evaluation.arrays import Array
+from kallima.evaluation.inputs import feature_sets
 from kallima.evaluation.nearest import nearest_other, partners
 from kallima.evaluation.score import Measure
 

@@ -3,8 +3,9 @@
 import math
 
 from kallima.errors import DataError
+from kallima.evaluation.arrays import Array
 from kallima.evaluation.fid import fid
-from kallima.evaluation.inputs import Array, by_class, class_labels, feature_sets, listed
+from kallima.evaluation.inputs import by_class, class_labels, feature_sets, listed
 from kallima.evaluation.score import Measure
 
 _SHOWN = 10

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from kallima.data.spec import Image
 from kallima.errors import DataError
+from kallima.evaluation.arrays import Array
 from kallima.evaluation.features.extractor import run_in_batches, squared, working_size
 from kallima.evaluation.features.probe import ProbeNetwork, fit_network
-from kallima.evaluation.inputs import Array, class_labels, image_sets, listed
+from kallima.evaluation.inputs import class_labels, image_sets, listed, tensor_of
 from kallima.evaluation.score import Measure
 
 _LEAST = 50
@@ -92,7 +93,7 @@ def gan_train(
     Raises:
         DataError: images and labels do not go together, or there are too few.
     """
-    most = max(int(torch.as_tensor(labels).max()) for labels in (generated_labels, test_labels) if len(labels))
+    most = max(int(tensor_of(labels).max()) for labels in (generated_labels, test_labels) if len(labels))
     learned = Classifier(generated, generated_labels, classes=most + 1, seed=seed, name="generated")
     return _against(learned.accuracy(test, test_labels), baseline, test, test_labels)
 

@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kallima.data.images import View
 from kallima.data.spec import Field, Image, Label, Spec
 from kallima.errors import DataError, UsageError
 
@@ -24,7 +25,7 @@ Images = Any
 
 
 class Block(NamedTuple):
-    """Some examples: images uint8 (n, H, W, C), labels int64 (n,) where there are any, positions int64 (n,) in the set."""
+    """Some examples: images uint8 (n, H, W, C), labels int64 (n,) or None, their positions in the set int64 (n,)."""
 
     images: Tensor
     labels: Tensor | None
@@ -53,7 +54,9 @@ class ImageSet:
         elif isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
             self._open(iter(given))
         else:
-            raise DataError(f"{what} are a {type(given).__name__}: give an array uint8 (N, H, W, C), blocks or a data set")
+            raise DataError(
+                f"{what} are a {type(given).__name__}: give an array uint8 (N, H, W, C), blocks or a data set"
+            )
         if self.data is not None:
             self.labelled = "label" in self.data.spec
             self.indices = np.arange(len(self.data))
@@ -76,6 +79,16 @@ class ImageSet:
     def split(self) -> str:
         """Which part of the data set; "-" for what has none."""
         return "-" if self.data is None else self.data.split
+
+    @property
+    def fingerprint(self) -> str | None:
+        """The SHA-256 of the data's content; None for blocks, which are read once."""
+        return None if self.data is None else self.data.fingerprint
+
+    @property
+    def view(self) -> str | None:
+        """How the pictures of a data set are seen, in words: "32×32, 3 channels, crop centre"."""
+        return None if self.data is None else describe_view(self.data)
 
     @property
     def count(self) -> int | None:
@@ -146,7 +159,7 @@ class Arrays:
                     f"the labels of {what} are {self._labels.dtype} {self._labels.shape}: give one integer from 0 for "
                     f"each of {len(images):,} images"
                 )
-            fields["label"] = Label(tuple(map(str, range(int(self._labels.max(initial=-1)) + 1))))
+            fields["label"] = Label(tuple(map(str, range(max(self._labels.tolist(), default=-1) + 1))))
         self.spec = Spec(fields)
 
     @cached_property
@@ -180,6 +193,19 @@ def image_field(dataset: "Dataset | Arrays") -> Image:
     image = dataset.spec["image"]
     assert isinstance(image, Image)
     return image
+
+
+def describe_view(dataset: "Dataset | Arrays") -> str:
+    """Say what size and channels the pictures have, and how they were cut out where that made a difference."""
+    image = image_field(dataset)
+    seen = f"{image.width}×{image.height}, {image.channels} channel{'' if image.channels == 1 else 's'}"
+    view = dataset.view
+    if isinstance(view, View) and view.size is not None:
+        own = cast("Dataset", dataset).source.fields["image"]
+        assert isinstance(own, Image)
+        if own.height is None or own.height != own.width:
+            seen += f", crop {view.crop}"
+    return seen
 
 
 def draw(dataset: "Dataset", seed: int, limit: int | None = None) -> np.ndarray:

@@ -24,7 +24,12 @@ class Gathered:
     """What is known of one set: its count, notes, and what was needed. Asking for anything else is a mistake."""
 
     def __init__(
-        self, what: str, count: int, kept: dict[Need, Tensor], moments: FoldedMoments | None, notes: tuple[str, ...] = ()
+        self,
+        what: str,
+        count: int,
+        kept: dict[Need, Tensor],
+        moments: FoldedMoments | None,
+        notes: tuple[str, ...] = (),
     ):
         self.what, self.count, self.notes = what, count, notes
         self._kept, self._moments = kept, moments
@@ -105,7 +110,8 @@ class _Keeper:
         self.images, self.needs, self.extractor, self.processes = images, needs, extractor, processes
         # other accelerators lack float64, in which metrics reckon
         self.device = device if device.type == "cuda" else torch.device("cpu")
-        self.count, self.rows = 0, {need: _Rows() for need in needs if need != "moments"}
+        self.count = 0
+        self.rows: dict[Need, _Rows] = {need: _Rows() for need in needs if need != "moments"}
         self.positions = _Rows()
         self.moments: FoldedMoments | None = None
         self.first: Tensor | None = None
@@ -120,7 +126,8 @@ class _Keeper:
         self.brightest = max(self.brightest, int(pixels.max()))
         self.count += len(pixels)
         expected = self.images.count if self.processes.count == 1 else None
-        self.positions.add(block.positions, expected)
+        if self.rows and self.processes.count > 1:  # else nothing is to be gathered by them
+            self.positions.add(block.positions, expected)
         found: dict[Need, Tensor] = {}
         if "images" in self.needs:
             found["images"] = pixels
@@ -163,6 +170,8 @@ class _Keeper:
         processes, what = self.processes, self.images.what
         count = processes.total(self.count)
         _demand_two(count, what)
+        if not processes.all(self.count > 0):
+            raise DataError(f"{count} {what.removeprefix('the ')} are fewer than the {processes.count} processes")
         kept: dict[Need, Tensor] = {}
         positions = self.positions.whole()
         for need in sorted(self.rows):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from kallima.errors import DataError
 from kallima.evaluation.moments import FoldedMoments, Moments
 from kallima.evaluation.score import Measure
 
@@ -51,9 +52,17 @@ def fid(real: Tensor | FoldedMoments, generated: Tensor | FoldedMoments) -> Meas
 
     Either side may be given as what a `FoldedMoments` has gathered in constant memory: the result is the same. A side
     whose folds are unknown, such as published statistics, is held fixed in the jackknife.
+
+    Raises:
+        DataError: the features differ in width.
     """
     first, second = _gathered(real), _gathered(generated)
     width = first.width
+    if second.width != width:
+        raise DataError(
+            f"the generated features have {second.width:,} numbers each, the others {width:,}: "
+            "take both from one extractor"
+        )
     counts = [side.count for side in (first, second) if side.count is not None]
     count = min(counts, default=None)
     few = count is not None and count <= width
@@ -82,7 +91,10 @@ def _bias(width: int, count: int) -> str:
 
 def _leaving_out(real: FoldedMoments, generated: FoldedMoments, folds: int) -> Callable[[int | None], float]:
     def distance(fold: int | None) -> float:
-        first, second = (side.without(fold if side.folds > 1 else None, folds) for side in (real, generated))
+        # published and cached statistics come on the CPU
+        first, second = (
+            side.without(fold if side.folds > 1 else None, folds).to(generated.device) for side in (real, generated)
+        )
         match first, second:
             case Tensor(), Tensor():
                 return frechet_distance_of_few(first, second)

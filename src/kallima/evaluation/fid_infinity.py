@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kallima.evaluation.arrays import Array
 from kallima.evaluation.fid import Moments, frechet_distance, frechet_distance_of_few
-from kallima.evaluation.inputs import Array, feature_sets
+from kallima.evaluation.inputs import feature_sets, random_order
 from kallima.evaluation.score import Measure
 
 PARTS = 5
@@ -75,7 +76,7 @@ def fid_infinity(real: Array, generated: Array, *, seed: int = 0) -> Measure:
 def _shuffled(real: Array, generated: Array, seed: int) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(seed)
     sets = feature_sets({"real": real, "generated": generated}, 4)
-    truth, samples = (x[torch.randperm(len(x), generator=rng).to(x.device)] for x in sets)
+    truth, samples = (x[random_order(x, rng)] for x in sets)
     return truth, samples
 
 

@@ -43,8 +43,9 @@ def mmd(
     if not (np.isfinite(width) and width > 0):
         raise DataError(f"a bandwidth of {width} is none: it needs to be a length above 0")
     kernel = _gaussian(width)
-    # the order of the terms decides the last digit
-    value, spread = squared_mmd(*(torch.from_numpy(subset(z, len(z), seed)) for z in (x, y)), kernel)
+    # sorted: the order of the terms decides the last digit
+    every_x, every_y = (torch.from_numpy(subset(z, len(z), seed)) for z in (x, y))
+    value, spread = squared_mmd(every_x, every_y, kernel)
     p = _permutation_p(some_x, some_y, kernel, permutations, seed)
     tested = "" if max(len(x), len(y)) <= TESTED else f" of {len(some_x):,} and {len(some_y):,} examples"
     chosen = ", the median distance" if bandwidth is None else ""

@@ -1,5 +1,6 @@
 """Judging images: one pass over each set, only what the chosen metrics need, a receipt for every number."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ import torch
 
 from kallima import __version__
 from kallima.data.spec import Image
-from kallima.errors import UsageError
-from kallima.evaluation.examples import Images, ImageSet, Progress, check_alike
+from kallima.errors import DataError
+from kallima.evaluation.examples import Arrays, Images, ImageSet, Progress, check_alike
 from kallima.evaluation.extraction import EXTRACTED, Gathered, Need, gather
 from kallima.evaluation.features import FeatureExtractor, make_extractor
 from kallima.evaluation.features.extractor import Classifier
@@ -20,10 +21,12 @@ from kallima.evaluation.image_metrics import IMAGE_METRICS, Evidence, ImageMetri
 from kallima.evaluation.metrics import METRICS, choose
 from kallima.evaluation.processes import Processes
 from kallima.evaluation.reference import Reference, reference_of
-from kallima.evaluation.score import Score
+from kallima.evaluation.score import Score, now
 
 if TYPE_CHECKING:
     from kallima.data.dataset import Dataset
+
+_log = logging.getLogger(__name__)
 
 NO_LOGITS = "needs an extractor that tells classes apart, as probe and inception do"
 
@@ -51,7 +54,8 @@ def evaluate_images(
             is read once and never held whole where only moments are needed, or as a `Dataset`.
         real: the same; of a `Dataset` up to `real_limit` (10,000) examples are drawn with `seed`. Or reference
             statistics, for what needs no more than moments; None for metrics that need no real images.
-        metrics: by default all that apply, but for the slow ones.
+        metrics: by default all that apply, but for the slow ones. One that cannot judge these sets, for want of
+            examples or pixels, is then left out with a warning, where one asked for by name raises.
         features: a name of `FEATURES`, an extractor, or a function from images uint8 (N, H, W, C) to features (N, d).
         labelled: what the probe learns from, by default `real`: give the training split here and scores against any
             split share one probe.
@@ -81,7 +85,10 @@ def evaluate_images(
     chosen = [IMAGE_METRICS[name] for name in names]
 
     start = time.perf_counter()
-    options = {"device": device, "processes": processes, "progress": progress}
+
+    def read(images: ImageSet, needs: set[Need]) -> Gathered:
+        return gather(images, needs, extractor, device=device, processes=processes, progress=progress)
+
     real_needs = {need for metric in chosen for need in metric.real}
     found: Gathered | None = None
     reference = sets.reference
@@ -90,19 +97,25 @@ def evaluate_images(
         found = reference.gathered()
     elif truth is not None and real_needs:
         if real_needs == {"moments"} and extractor is not None:
-            found = reference_of(truth, extractor, **options).gathered()
+            found = reference_of(truth, extractor, device=device, processes=processes, progress=progress).gathered()
         else:
-            found = gather(truth, real_needs, extractor, **options)
+            found = read(truth, real_needs)
     held_out_needs = {need for metric in chosen for need in metric.held_out}
-    apart = gather(sets.held_out, held_out_needs, extractor, **options) if sets.held_out and held_out_needs else None
-    made = gather(sets.generated, {need for metric in chosen for need in metric.generated}, extractor, **options)
+    apart = read(sets.held_out, held_out_needs) if sets.held_out and held_out_needs else None
+    made = read(sets.generated, {need for metric in chosen for need in metric.generated})
     evidence = Evidence(made, found, apart, seed=seed, progress=progress)
     extracting = time.perf_counter() - start
 
     scores = []
     for name, metric in zip(names, chosen, strict=True):
         start = time.perf_counter()
-        measure = metric.measure(evidence)
+        try:
+            measure = metric.measure(evidence)
+        except DataError as error:
+            if metrics:
+                raise
+            _log.warning("%s is left out: %s", name, error)
+            continue
         used = extractor if _extracts(metric) else None
         known = reference or truth
         sides = [made] + [side for side, needs in ((found, metric.real), (apart, metric.held_out)) if side and needs]
@@ -125,6 +138,10 @@ def evaluate_images(
                 seed=seed,
                 kallima=__version__,
                 seconds=round(extracting + time.perf_counter() - start, 3),
+                metric_version=METRICS[name].version,
+                data_fingerprint=known.fingerprint if known else None,
+                view=known.view if known else None,
+                time=now(),
                 notes=(*measure.notes, *(n for side in sides for n in side.notes), *(used.notes if used else ())),
             )
         )
@@ -160,22 +177,24 @@ def _sets(
     return _Sets(samples, truth, apart, real if isinstance(real, Reference) else None)
 
 
-def _source(sets: _Sets) -> "Dataset | Image":
+def _source(sets: _Sets) -> "Dataset | Arrays | Image":
     """Return what an extractor is made for: the real data where it can be read again, else what the images are like."""
     if sets.real is not None and sets.real.data is not None:
-        return sets.real.data  # type: ignore[return-value] -- arrays read as a data set does
+        return sets.real.data
     assert sets.generated.image is not None
     return sets.generated.image
 
 
 def _extractor(
     features: str | FeatureExtractor | Callable[[torch.Tensor], torch.Tensor],
-    source: "Dataset | Image",
+    source: "Dataset | Arrays | Image",
     device: torch.device | str,
 ) -> FeatureExtractor:
     if isinstance(features, str):
         return make_extractor(features, source, device=device)
-    return features if isinstance(features, FeatureExtractor) else OwnFeatures(features)
+    if isinstance(features, FeatureExtractor):
+        return features
+    return OwnFeatures(features)
 
 
 def _extracts(metric: ImageMetric) -> bool:
@@ -203,7 +222,7 @@ def _reason(metric: ImageMetric, sets: _Sets, extractor: FeatureExtractor | None
         if set(metric.real) != {"moments"}:
             return "needs the real images themselves, and reference statistics are only their moments"
     if metric.held_out and sets.held_out is None:
-        return "needs held-out images"
+        return "needs held-out images, as data with a test split has where its train split is compared with"
     sides: list[tuple[Iterable[Need], ImageSet | None]] = [
         (metric.generated, sets.generated),
         (metric.real, sets.real),

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from kallima.errors import DataError
-from kallima.evaluation.inputs import Array
+from kallima.evaluation.arrays import Array
+from kallima.evaluation.inputs import random_order, tensor_of
 from kallima.evaluation.score import Measure
 
 SPLITS = 10
@@ -28,7 +29,7 @@ def inception_score(probabilities: Array, *, splits: int = SPLITS, seed: int = 0
     """
     p = _probabilities(probabilities)
     splits = max(1, min(splits, len(p) // 2))
-    order = torch.randperm(len(p), generator=torch.Generator().manual_seed(seed)).to(p.device)
+    order = random_order(p, torch.Generator().manual_seed(seed))
     scores = torch.tensor([_score(part) for part in p[order].tensor_split(splits)], dtype=torch.float64)
     classes = p.shape[1]
     notes = [f"over {classes:,} classes" + (f", {splits} splits" if splits > 1 else "")]
@@ -54,7 +55,7 @@ def _score(p: Tensor) -> float:
 
 
 def _probabilities(given: Array) -> Tensor:
-    p = torch.as_tensor(given).double()
+    p = tensor_of(given).double()
     if p.ndim != 2 or p.shape[1] < 2:
         raise DataError(
             f"the probabilities have shape {tuple(p.shape)}, they need (N, classes) with two or more classes"

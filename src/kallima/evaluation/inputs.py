@@ -1,4 +1,4 @@
-"""What the metrics ask of the arrays they are given."""
+"""Features, images and labels as the metrics of images need them: checked once, the mistake named in one line."""
 
 from collections.abc import Mapping
 
@@ -7,8 +7,16 @@ import torch
 from torch import Tensor
 
 from kallima.errors import DataError
+from kallima.evaluation.arrays import Array, alike
 
-Array = Tensor | np.ndarray
+_BLOCK = 1024
+
+
+def tensor_of(values: Array) -> Tensor:
+    """Return an array as a tensor over the same memory, of one that must not be written a copy."""
+    if isinstance(values, np.ndarray) and (not values.flags.writeable or min(values.strides, default=0) < 0):
+        values = values.copy()
+    return torch.as_tensor(values)
 
 
 def feature_sets(sets: Mapping[str, Array], least: int = 2) -> list[Tensor]:
@@ -19,7 +27,7 @@ def feature_sets(sets: Mapping[str, Array], least: int = 2) -> list[Tensor]:
     """
     tensors: list[Tensor] = []
     for name, given in sets.items():
-        features = torch.as_tensor(given)
+        features = tensor_of(given)
         if features.ndim != 2 or not features.shape[1]:
             raise DataError(f"the {name} features have shape {tuple(features.shape)}, they need (N, d)")
         if len(features) < least:
@@ -43,7 +51,7 @@ def image_sets(sets: Mapping[str, Array], least: int = 2) -> list[Tensor]:
     """
     tensors: list[Tensor] = []
     for name, given in sets.items():
-        images = torch.as_tensor(given)
+        images = tensor_of(given)
         if images.dtype != torch.uint8:
             raise DataError(f"the {name} images are {images.dtype}, they need to be uint8 from 0 to 255")
         if images.ndim != 4 or 0 in images.shape[1:]:
@@ -64,14 +72,24 @@ def class_labels(labels: Array, count: int, name: str) -> Tensor:
     Raises:
         DataError: they are not whole numbers from 0, or of another count.
     """
-    found = torch.as_tensor(labels)
+    found = tensor_of(labels)
     if found.is_floating_point() or found.is_complex() or found.ndim != 1:
         raise DataError(f"the {name} labels are {found.dtype} {tuple(found.shape)}, they need whole numbers (N,)")
-    if len(found) != count:
-        raise DataError(f"there are {len(found)} {name} labels for {count} {name} examples")
+    alike(f"{name} labels", len(found), f"{name} examples", count)
     if count and found.min() < 0:
         raise DataError(f"the {name} labels hold {int(found.min())}: classes count from 0")
     return found.long()
+
+
+def random_order(rows: Tensor, rng: torch.Generator) -> Tensor:
+    """Return a random permutation (N,) of rows (N, …) that draws the same rows in whatever order they are given."""
+    flat = rows.flatten(1)
+    direction = torch.randn(flat.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(
+        rows.device
+    )
+    # rows that differ by rounding keep their places too, as hashes would not
+    place = torch.cat([block.double() @ direction for block in flat.split(_BLOCK)])
+    return place.argsort(stable=True)[torch.randperm(len(rows), generator=rng).to(rows.device)]
 
 
 def by_class(**labels: Tensor) -> Mapping[int, list[Tensor]]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kallima.evaluation.inputs import Array, feature_sets, image_sets
+from kallima.evaluation.arrays import Array
+from kallima.evaluation.inputs import feature_sets, image_sets
 from kallima.evaluation.nearest import nearest
 from kallima.evaluation.score import Measure
 

@@ -9,11 +9,15 @@ from kallima.evaluation.score import Direction
 
 @dataclass(frozen=True)
 class Metric:
-    """What a metric says in plain words, which way is better, and the field it judges ("image" or "points")."""
+    """What a metric says in plain words, which way is better, and the field it judges ("image" or "points").
+
+    `version` is raised by one whenever the metric's definition changes: values of two versions do not compare.
+    """
 
     description: str
     direction: Direction
     field: str
+    version: int = 1
 
 
 METRICS: dict[str, Metric] = {
@@ -23,6 +27,19 @@ METRICS: dict[str, Metric] = {
     "recall": Metric("share of real images that the generator could make", "higher", "image"),
     "density": Metric("how deep among the real images the generated ones lie (1 for equal sets)", "higher", "image"),
     "coverage": Metric("share of real images with a generated one close by", "higher", "image"),
+    "fid-infinity": Metric("FID extrapolated to infinitely many examples, free of its bias", "lower", "image"),
+    "class-fid": Metric("mean FID within each class, by the labels of the samples", "lower", "image"),
+    "predicted-class-fid": Metric("mean FID within each class, as a classifier sees the samples", "lower", "image"),
+    "inception-score": Metric("how sure and how varied the classes of generated images are", "higher", "image"),
+    "ms-ssim": Metric("how alike two generated images are (1 for collapse)", "lower", "image"),
+    "class-ms-ssim": Metric("how alike two generated images of one predicted class are", "lower", "image"),
+    "sliced-wasserstein": Metric("distance between patches of real and generated images, by scale", "lower", "image"),
+    "ndb": Metric("share of bins of the real images that hold another share of generated ones", "lower", "image"),
+    "bin-divergence": Metric("divergence of the histograms over these bins, nats", "lower", "image"),
+    "birthday": Metric("number of different images behind the generated, by their duplicates", "higher", "image"),
+    "memorisation": Metric("share of generated images suspiciously near to a real one", "lower", "image"),
+    "gan-train": Metric("accuracy on held-out images of a classifier of generated ones", "higher", "image"),
+    "gan-test": Metric("accuracy on generated images of a classifier of real ones", "higher", "image"),
     "modes": Metric("modes that hold at least one high-quality point", "higher", "points"),
     "high-quality": Metric("share of points within three standard deviations of a mode", "higher", "points"),
     "reverse-kl": Metric("divergence of the generated histogram of modes from the true one, nats", "lower", "points"),

@@ -50,7 +50,9 @@ def modes_by_classifier(examples: np.ndarray, classify: Classifier, modes: int) 
             )
         alike("classes", len(indices), "examples", len(block))
         if indices.min() < 0 or indices.max() >= modes:
-            raise DataError(f"the classifier gave classes {indices.min()} to {indices.max()}: modes are 0 to {modes - 1}")
+            raise DataError(
+                f"the classifier gave classes {indices.min()} to {indices.max()}: modes are 0 to {modes - 1}"
+            )
         named.append(indices)
     found = np.concatenate(named)
     captured = Measure(len(np.unique(found)), notes=(f"of {modes:,} modes, by a classifier",))

@@ -1,4 +1,4 @@
-"""Means and covariances of any number of features in constant memory, in float64, split into the folds of a jackknife."""
+"""Means and covariances of any number of features, in float64 and constant memory, by the folds of a jackknife."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Moments:
     @classmethod
     def none(cls, width: int, device: torch.device | str = "cpu") -> "Moments":
         """The moments of no features of this width."""
-        float64 = {"dtype": torch.float64, "device": device}
-        return cls(0, torch.zeros(width, **float64), torch.zeros(width, width, **float64))
+        zeros = torch.zeros(width + 1, width, dtype=torch.float64, device=device)
+        return cls(0, zeros[0], zeros[1:])
 
     def absorb(self, features: Tensor) -> "Moments":
         """Add features (n, d), n ≥ 1, and return the result; the tensors of this one are overwritten."""
@@ -48,6 +48,10 @@ class Moments:
         mean = self.mean + gap * (other.count / count)
         scatter = self.scatter + other.scatter
         return Moments(count, mean, scatter.addr_(gap, gap, alpha=self.count * other.count / count))
+
+    def to(self, device: torch.device | str) -> "Moments":
+        """Return the same on a device."""
+        return Moments(self.count, self.mean.to(device), self.scatter.to(device))
 
     @property
     def covariance(self) -> Tensor:

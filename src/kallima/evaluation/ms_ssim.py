@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kallima.errors import DataError
-from kallima.evaluation.inputs import Array, by_class, class_labels, image_sets, listed
+from kallima.evaluation.arrays import Array
+from kallima.evaluation.inputs import by_class, class_labels, image_sets, listed, random_order, tensor_of
 from kallima.evaluation.score import Measure
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -99,16 +100,17 @@ def _mean_over_pairs(
 ) -> tuple[float, float | None, list[str]]:
     rng = torch.Generator().manual_seed(seed)
     known = torch.zeros(len(images), dtype=torch.int64) if labels is None else class_labels(labels, len(images), name)
-    members = {c: indices for c, (indices,) in by_class(labels=known.cpu()).items()}
+    order = random_order(images, rng).cpu()
+    members = {c: order[places] for c, (places,) in by_class(labels=known.cpu()[order]).items()}
     left_out = [str(c) for c, indices in members.items() if len(indices) < 2]
     kept = [indices for indices in members.values() if len(indices) >= 2]
     if not kept:
         raise DataError(f"no class has two {name} images: MS-SSIM compares pairs of one class")
     means, variances = [], []
     for indices in kept:
-        order = indices[torch.randperm(len(indices), generator=rng)]
-        count = min(len(order) // 2, max(2, pairs // len(kept)))
-        values = ms_ssim(images[order[:count]], images[order[count : 2 * count]])
+        count = min(len(indices) // 2, max(2, pairs // len(kept)))
+        x, y = images[indices[:count]], images[indices[count : 2 * count]]
+        values = ms_ssim(x, y)
         means.append(values.mean().item())
         variances.append(values.var().item() / count if count > 1 else math.nan)
     error = math.sqrt(sum(variances)) / len(kept)
@@ -116,7 +118,7 @@ def _mean_over_pairs(
 
 
 def _blocks(x: Array, y: Array, peak: float) -> list[tuple[Tensor, Tensor]]:
-    x, y = torch.as_tensor(x), torch.as_tensor(y)
+    x, y = tensor_of(x), tensor_of(y)
     if x.shape != y.shape or x.ndim != 4 or 0 in x.shape:
         raise DataError(
             f"images of shapes {tuple(x.shape)} and {tuple(y.shape)}: they need to be (N, H, W, C), and equal"

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from kallima.errors import DataError
-from kallima.evaluation.inputs import Array, feature_sets
+from kallima.evaluation.arrays import Array
+from kallima.evaluation.inputs import feature_sets, random_order
 from kallima.evaluation.nearest import nearest
 from kallima.evaluation.score import Measure
 
@@ -56,7 +57,7 @@ def ndb(real: Array, generated: Array, *, bins: int = BINS, seed: int = 0) -> Bi
             f"{len(truth)} real and {len(samples)} generated examples are too few for bins: "
             f"give {4 * _PER_BIN} and {2 * _PER_BIN} or more"
         )
-    order = torch.randperm(len(truth), generator=torch.Generator().manual_seed(seed)).to(truth.device)
+    order = random_order(truth, torch.Generator().manual_seed(seed))
     half = len(truth) // 2
     centres = _centres(truth[order[:half]], bins, seed).to(truth.device)
     real_counts, generated_counts = (

@@ -24,7 +24,7 @@ from kallima.evaluation.gaussian_mmd import mmd
 from kallima.evaluation.metrics import METRICS, choose
 from kallima.evaluation.mmd import squared_mmd
 from kallima.evaluation.modes import histogram_kl
-from kallima.evaluation.score import Measure, Score
+from kallima.evaluation.score import Measure, Score, now
 from kallima.evaluation.wasserstein import wasserstein
 
 if TYPE_CHECKING:
@@ -70,11 +70,7 @@ def evaluate_points(
     measures["energy-distance"] = lambda: energy_distance(truth, generated)
     measures["mmd"] = lambda: scaled_mmd(truth, generated, seed=seed)
     measures["wasserstein"] = lambda: wasserstein(truth, generated, seed=seed)
-    reasons = {
-        name: f"judges {_JUDGED.get(m.field, m.field)}, and the data is points"
-        for name, m in METRICS.items()
-        if m.field != "points"
-    }
+    reasons = {name: "judges images, and the data is points" for name, m in METRICS.items() if m.field != "points"}
     reasons |= dict.fromkeys(("modes", "high-quality", "reverse-kl"), _NO_MODES)
     reasons["log-density"] = "needs a point set whose density is known, such as ring or spiral"
 
@@ -101,6 +97,9 @@ def evaluate_points(
                 seed=seed,
                 kallima=__version__,
                 seconds=round(reading + time.perf_counter() - start, 3),
+                metric_version=METRICS[name].version,
+                data_fingerprint=real.fingerprint,
+                time=now(),
                 notes=measure.notes,
             )
         )
@@ -163,7 +162,6 @@ _RANGES = {
     "energy-distance": "every dimension divided by the real points' standard deviation",
     "mmd": "every dimension divided by the standard deviation of both sets together",
 }
-_JUDGED = {"image": "images"}
 
 
 def _minus_distance(x: Tensor, y: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from kallima.evaluation.examples import Progress
+from kallima.evaluation.nearest import squared_distances
 from kallima.evaluation.score import Measure
 
-BLOCK = 2048
+BLOCK = 1024  # larger matrices leave the allocator's reach: each would be mapped anew, twice the time
 PRECISION_NEIGHBOURS = 3
 DENSITY_NEIGHBOURS = 5
 _SPREAD = "standard error of the mean over examples, the balls given"
@@ -60,7 +61,7 @@ def neighbourhoods(
         rows = slice(i, i + BLOCK)
         for j in range(0, len(generated), BLOCK):
             columns = slice(j, j + BLOCK)
-            distances = _squared_distances(real[rows], generated[columns])
+            distances = squared_distances(real[rows], generated[columns])
             in_real[columns] |= (distances <= real_near[rows, None]).any(0)
             in_generated[rows] |= (distances <= generated_near[columns]).any(1)
             inside = distances <= real_far[rows, None]
@@ -90,7 +91,7 @@ def _radii(features: Tensor, *neighbours: int, step: Callable[[], None]) -> list
         rows = slice(i, i + BLOCK)
         for j in range(i, len(features), BLOCK):
             columns = slice(j, j + BLOCK)
-            distances = _squared_distances(features[rows], features[columns])
+            distances = squared_distances(features[rows], features[columns])
             if i == j:
                 distances.fill_diagonal_(math.inf)
             else:
@@ -121,12 +122,3 @@ def _steps(progress: Progress | None, total: int) -> Callable[[], None]:
             progress("comparing neighbourhoods", done, total)
 
     return step
-
-
-def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Return ‖xᵢ − yⱼ‖² in float64, (N, M), exactly 0 for equal vectors."""
-    x, y = x.double(), y.double()
-    norms = x.square().sum(1)[:, None] + y.square().sum(1)
-    distances = torch.addmm(norms, x, y.T, alpha=-2)
-    # the product rounds: below its error two vectors are one, else copies would miss balls of radius 0
-    return distances.masked_fill_(distances <= 1e-13 * norms, 0)

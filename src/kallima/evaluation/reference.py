@@ -50,6 +50,7 @@ class Reference:
     resize: str | None = None
     range: str | None = None
     notes: tuple[str, ...] = ()
+    view: str | None = None
 
     def gathered(self) -> Gathered:
         """Return what a metric reads."""
@@ -68,7 +69,9 @@ class Reference:
             ("the range", self.range, extractor.range),
         ):
             if mine is not None and mine != theirs:
-                raise DataError(f"the reference statistics {self.name} are of other features: {what} was {mine}, is {theirs}")
+                raise DataError(
+                    f"the reference statistics {self.name} are of other features: {what} was {mine}, is {theirs}"
+                )
 
     def write(self, path: str | Path, *, receipt: bool = True) -> None:
         """Write `mu` and `sigma`, and without `receipt` nothing else, as float64 into an .npz.
@@ -116,7 +119,7 @@ def read_reference(path: str | Path) -> Reference:
         raise DataError(f"sigma in {path} is no covariance: it needs to be symmetric, its diagonal not negative")
     facts = _receipt(file)
     count = facts.get("count")
-    notes = ()
+    notes: tuple[str, ...] = ()
     if not facts:
         notes = (f"{path.name} does not say of how many images, and by what resize, its statistics are",)
     moments = FoldedMoments.published(torch.from_numpy(mean), torch.from_numpy(covariance), count)

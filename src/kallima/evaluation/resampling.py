@@ -41,7 +41,12 @@ def jackknifed(
 
 
 def fold_replicates(
-    statistic: Callable[..., float], sets: tuple[np.ndarray, ...], *, seed: int, folds: int = FOLDS, paired: bool = False
+    statistic: Callable[..., float],
+    sets: tuple[np.ndarray, ...],
+    *,
+    seed: int,
+    folds: int = FOLDS,
+    paired: bool = False,
 ) -> np.ndarray:
     """Return `statistic` of the sets with one random fold after another left out; none where a set is too small.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 Direction = Literal["lower", "higher"]
@@ -24,6 +25,9 @@ class Score:
     `spread` is a standard error, found as `spread_method` says; None where there is none.
     `extractor`, its hash and accuracy, `resize` and `range` tell how images became features (None for points, but for
     `range`). `real` and `generated` count examples; `data` and `split` say which. `seconds` includes the features.
+    `metric_version` counts the definitions that the metric has had; `data_fingerprint` is the SHA-256 of the real data
+    and `view` how its images were seen; `time` is when the score was taken (ISO 8601, UTC). These are None where they
+    are not known, as in what earlier versions wrote.
     """
 
     metric: str
@@ -44,6 +48,10 @@ class Score:
     kallima: str
     seconds: float
     notes: tuple[str, ...] = ()
+    metric_version: int | None = None
+    data_fingerprint: str | None = None
+    view: str | None = None
+    time: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object from which `Score.from_json` builds an equal score."""
@@ -55,8 +63,13 @@ class Score:
         return cls(**{**data, "notes": tuple(data["notes"])})
 
 
+def now() -> str:
+    """Return the time as a receipt says it: ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def table(scores: Sequence[Score]) -> str:
-    """Lay scores out as aligned plain text, one a line, with what they share and their notes below."""
+    """Lay scores out as aligned plain text, one a line, and below them what the errors are, the receipt, the notes."""
     if not scores:
         return "no scores"
     rows = [("metric", "value", "± error", "better", "features", "real", "generated")]
@@ -82,10 +95,33 @@ def table(scores: Sequence[Score]) -> str:
         for row in rows
     ]
     lines += sorted({f"data: {score.data}, split {score.split}, seed {score.seed}" for score in scores})
+    lines += _told("", {score.metric: _protocol(score) for score in scores})
+    lines += _told("± error: ", {s.metric: s.spread_method for s in scores if s.spread is not None})
     for note in dict.fromkeys(note for score in scores for note in score.notes):
         about = [score.metric for score in scores if note in score.notes]
         lines.append(f"- {note}" if len(about) == len(scores) else f"- {', '.join(about)}: {note}")
     return "\n".join(lines)
+
+
+def _protocol(score: Score) -> str | None:
+    """Say how images became features, and of which data."""
+    parts = [] if score.data_fingerprint is None else [f"data {score.data_fingerprint[:12]}"]
+    parts += [] if score.view is None else [f"seen {score.view}"]
+    if score.extractor is not None:
+        parts.append(f"{score.extractor} {str(score.extractor_hash)[:12]}, resize {score.resize}, range {score.range}")
+    return "; ".join(parts) or None
+
+
+def _told(what: str, by_metric: Mapping[str, str | None]) -> list[str]:
+    """Say each thing once, with the metrics that it is about where these are not all."""
+    about: dict[str, list[str]] = {}
+    for metric, text in by_metric.items():
+        if text is not None:
+            about.setdefault(text, []).append(metric)
+    return [
+        f"{what}{text}" + ("" if len(metrics) == len(by_metric) else f" ({', '.join(metrics)})")
+        for text, metrics in about.items()
+    ]
 
 
 def _digits(value: float, spread: float | None) -> str:

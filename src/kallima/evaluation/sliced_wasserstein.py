@@ -1,11 +1,12 @@
 """Sliced Wasserstein distance of image patches (Karras et al. 2018, arXiv:1710.10196, §5): texture at each scale.
 
-Each image becomes a Laplacian pyramid, halved while the side stays 16 pixels or more; 7×7 patches are drawn from every
+Each image becomes a Laplacian pyramid, halved while the side stays 16 pixels or more (images below 32 pixels are
+halved once, down to 8, else they would have no level that shows blur); 7×7 patches are drawn from every
 level, each channel scaled by its mean and deviation over the real patches of that level; and the patches of both sets
 are compared by their Wasserstein-1 distance along random directions: the mean gap between the sorted projections. The
 value is 10³ times the mean over levels and directions, as published. It needs no extractor.
 
-Our form differs in size (up to 2,048 images and 32 patches of each, against 16,384 and 128) and in that both sets are
+Our form differs in size (up to 2,048 images and 16 patches of each, against 16,384 and 128) and in that both sets are
 scaled by the real ones' mean and deviation: each by its own would hide a wrong brightness or contrast. Fewer images
 bias it up, so compare equal counts.
 """
@@ -18,14 +19,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kallima.errors import DataError
-from kallima.evaluation.inputs import Array, image_sets
+from kallima.evaluation.arrays import Array
+from kallima.evaluation.inputs import image_sets, random_order
 from kallima.evaluation.score import Measure
 
 IMAGES = 2048
-PATCHES = 32
+PATCHES = 16
 DIRECTIONS = 128
 _PATCH = 7
 _COARSEST = 16
+_COARSEST_OF_SMALL = 8
 _FOLDS = 5
 _AT_ONCE = 16
 
@@ -44,7 +47,7 @@ def sliced_wasserstein(real: Array, generated: Array, *, seed: int = 0) -> Measu
         raise DataError(f"images of {truth.shape[1]}×{truth.shape[2]} pixels hold no patch of {_PATCH}×{_PATCH}")
     rng = torch.Generator().manual_seed(seed)
     count = min(len(truth), len(samples), IMAGES)
-    chosen = [some[torch.randperm(len(some), generator=rng)[:count]] for some in (truth, samples)]
+    chosen = [some[random_order(some, rng)[:count]] for some in (truth, samples)]
     # equal folds: the sorted projections of as many are compared
     folds = min(_FOLDS, count)
     count -= count % folds
@@ -84,7 +87,9 @@ def laplacian_pyramid(images: Tensor) -> list[Tensor]:
     """
     current = images.permute(0, 3, 1, 2).float() / 255
     levels = []
-    while min(current.shape[2:]) // 2 >= _COARSEST:
+    side = min(current.shape[2:])
+    coarsest = _COARSEST if side >= 2 * _COARSEST else max(_COARSEST_OF_SMALL, side // 2)
+    while min(current.shape[2:]) // 2 >= coarsest:
         coarser = F.interpolate(current, scale_factor=0.5, mode="bilinear", antialias=True)
         enlarged = F.interpolate(coarser, size=current.shape[2:], mode="bilinear", align_corners=False)
         levels.append(current - enlarged)

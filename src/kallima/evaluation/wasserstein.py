@@ -41,8 +41,8 @@ def wasserstein(real: Array, generated: Array, *, seed: int = 0) -> Measure:
         notes.append(f"by an optimal matching{of}")
     first, second = subset(x, size, seed), subset(y, size, seed)
     value = _distance(first, second)
-    if dimensions > 1 and len(x) >= 2 * min(size, len(x) // 2) >= 4:
-        half = min(size, len(x) // 2)
+    half = min(size, len(x) // 2)
+    if dimensions > 1 and half >= 2:
         halves = np.random.default_rng(seed).permutation(subset(x, 2 * half, seed))
         notes.append(f"two draws of {half:,} real points each lie {_distance(halves[:half], halves[half:]):.3g} apart")
     replicates = fold_replicates(_distance, (first, second), seed=seed)

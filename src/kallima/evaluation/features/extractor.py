@@ -56,9 +56,7 @@ class Head(Protocol):
         ...
 
 
-def features_and_logits(
-    extractor: FeatureExtractor, images: Tensor, *, logits: bool
-) -> tuple[Tensor, Tensor | None]:
+def features_and_logits(extractor: FeatureExtractor, images: Tensor, *, logits: bool) -> tuple[Tensor, Tensor | None]:
     """Return features (N, d) and, where they are wanted, logits (N, K) of images uint8 (N, H, W, C).
 
     Raises:

@@ -28,9 +28,11 @@ class OwnFeatures:
         batch_size: int = 250,
     ):
         self.function, self.batch_size = function, batch_size
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
         self.version, self.resize, self.range = version, resize, range
-        self.notes = (f"{self.name} is a function of which no version is known",) if version == "unknown" else ()
+        self.notes: tuple[str, ...] = (
+            (f"{self.name} is a function of which no version is known",) if version == "unknown" else ()
+        )
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:

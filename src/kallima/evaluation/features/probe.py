@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from kallima.data.cache import cache_directory
 from kallima.data.spec import Label
 from kallima.errors import UsageError
-from kallima.evaluation.examples import image_field, read_blocks
+from kallima.evaluation.examples import Arrays, image_field, read_blocks
 from kallima.evaluation.features.extractor import (
     describe_resize,
     frozen,
@@ -107,7 +107,7 @@ class Probe:
     name = "probe"
     range = "[-1, 1]"
 
-    def __init__(self, dataset: "Dataset", *, device: torch.device | str = "cpu", batch_size: int = 250):
+    def __init__(self, dataset: "Dataset | Arrays", *, device: torch.device | str = "cpu", batch_size: int = 250):
         if reason := unfit(dataset):
             raise UsageError(f"the probe needs {reason}: choose --features random or inception")
         image, classes = image_field(dataset), _classes(dataset)
@@ -147,7 +147,7 @@ class Probe:
         return self.network.classify(F.relu(features.to(self.device))).cpu()
 
 
-def unfit(dataset: "Dataset") -> str | None:
+def unfit(dataset: "Dataset | Arrays") -> str | None:
     """Say what the data lacks for a probe, None where it lacks nothing."""
     if "label" not in dataset.spec:
         return f"labels, and {dataset.name} has none"
@@ -158,7 +158,7 @@ def unfit(dataset: "Dataset") -> str | None:
     return None
 
 
-def train_probe(dataset: "Dataset") -> Trained:
+def train_probe(dataset: "Dataset | Arrays") -> Trained:
     """Train a probe on the CPU: the same one for the same data on the same machine.
 
     A fifth of the examples, at most 5,000, is held out by a fixed draw. The default random generators are left alone.
@@ -191,7 +191,7 @@ def fit_network(images: Tensor, labels: Tensor, classes: int, *, seed: int = _SE
     return network
 
 
-def _classes(dataset: "Dataset") -> tuple[str, ...]:
+def _classes(dataset: "Dataset | Arrays") -> tuple[str, ...]:
     dataset.spec.demand({"label": Label}, "the probe")
     label = dataset.spec["label"]
     assert isinstance(label, Label)
@@ -226,7 +226,7 @@ def _one_cycle(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - 0.25) / 0.75))
 
 
-def _read(dataset: "Dataset", indices: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
+def _read(dataset: "Dataset | Arrays", indices: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
     """Return images uint8 (N, size, size, C), resized, and labels int64 (N,)."""
     images, labels = [], []
     for block in read_blocks(dataset, np.sort(indices)):
@@ -236,7 +236,7 @@ def _read(dataset: "Dataset", indices: np.ndarray, size: int) -> tuple[Tensor, T
     return torch.cat(images), torch.cat(labels)
 
 
-def _path(dataset: "Dataset") -> Path:
+def _path(dataset: "Dataset | Arrays") -> Path:
     identity = {
         "recipe": RECIPE,
         "data": dataset.fingerprint,

@@ -1,0 +1,1 @@
+"""Likelihood: Parzen windows over samples, importance-weighted bounds, bits per dimension."""

@@ -1,0 +1,1 @@
+"""Speech: word and character error rates, segmental SNR, PESQ and STOI."""

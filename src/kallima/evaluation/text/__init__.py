@@ -1,0 +1,1 @@
+"""Text: BLEU, self-BLEU, distinct-n, ROUGE, perplexity."""
