@@ -3,15 +3,17 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kallima.arguments import coerce, from_options
 from kallima.data.spec import Spec
-from kallima.errors import RunError, UsageError
+from kallima.errors import RunError, UsageError, did_you_mean
 from kallima.files import write_whole
 from kallima.job import Job, default_folder
+from kallima.options import DataOptions
 from kallima.training.run import Run
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from kallima.data.dataset import Dataset
     from kallima.evaluation.score import Score
+    from kallima.evaluation.sets import Truth
     from kallima.system import System
     from kallima.training.distribution import World
     from kallima.training.plan import Plan
@@ -193,38 +196,84 @@ def sample(
 
 
 def evaluate(
-    run: str | Path | Run,
+    run: str | Path | Run | None = None,
     *,
-    data: str | Path | None = None,
+    samples: "str | Path | np.ndarray | None" = None,
+    data: "str | Path | np.ndarray | None" = None,
+    split: str = "train",
     metrics: Sequence[str] | None = None,
     features: str = "auto",
     count: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    samples_key: str | None = None,
+    out: str | Path | None = None,
+    **view: Any,
 ) -> "list[Score]":
-    """Judge a run and keep the scores, each with its protocol, in its scores.json.
+    """Judge a run, or any samples, against real data: scores, each with its receipt.
 
     Args:
-        run: the run directory.
-        data: compare with other data than that it was trained on.
-        metrics: which, e.g. fid, kid, precision; by default all that apply.
-        features: what images are compared by: auto, probe, inception or random.
-        count: how many samples to draw; by default 10,000 images or 2,500 points.
-        seed: decides the samples and which real examples are used.
+        run: the run directory; or, instead of a run, --samples.
+        samples: a folder of images, or an .npz, .npy, idx, .tar or .tar.gz file, to be judged without a run; from
+            Python also arrays, images uint8 (N, H, W, C) or points (N, D).
+        data: what to compare with; a run by default with the data it was trained on. From Python also arrays.
+        split: which part of the data to compare with, where it has several.
+        metrics: which, e.g. fid, kid, precision; by default all that apply but the slowest.
+        features: what images are compared by: auto, probe, inception, pixels, random, dinov2:FOLDER, clip:FOLDER or
+            onnx:FILE.
+        count: how many samples; by default 10,000 images or 2,500 points of a run, and all of --samples.
+        seed: decides the samples, and which real examples are used.
         device: auto, cpu, cuda, cuda:1 or mps.
-    """
-    from kallima.training.distribution import World
+        samples_key: which array of an .npz of samples to read, where its names don't say.
+        out: where to write the scores as JSON; by default RUN/scores.json, and those of --samples nowhere.
+        view: any field of `DataOptions`, how the images of `data` are seen; samples are seen alike.
 
-    run = Run(run)
-    system = load(run, device=device)
-    job = Job.from_manifest(run.manifest)
-    trained_on = job.dataset(_say_progress(World()))
-    real = trained_on if data is None else job.looking_at(data, system.spec).dataset(_say_progress(World()))
-    scores = _judge(
-        system, real, labelled=trained_on, metrics=metrics, features=features, count=count, seed=seed, device=device
-    )
-    kept = {"step": run.step, "scores": [score.to_json() for score in scores]}
-    write_whole(run.path / "scores.json", json.dumps(kept, indent=2).encode())
+    Raises:
+        UsageError: neither a run nor samples, or both; a metric or extractor that is unknown or does not apply.
+        DataError: the data or the samples are broken, or do not go together.
+    """
+    if (run is None) == (samples is None):
+        raise UsageError("give what is to be judged: " + ("a run or --samples" if run is None else "not both of them"))
+    if samples is not None and data is None:
+        raise UsageError("--samples are judged against real data: say which with --data")
+    options = _view_options(view)
+    judged = None if run is None else Run(run)
+    job = None if judged is None else _job_seen(judged, data, samples_key, options)
+
+    from kallima.evaluation.sets import open_samples, open_truth
+    from kallima.sampling.drawing import draw
+
+    notes: list[str] = []
+    with _world() as world, _showing(world) as progress:
+        options["progress"] = lambda done, total: progress("preparing the data", done, total)
+        if job is None:
+            assert samples is not None
+            assert data is not None
+            truth = open_truth(data, split=split, metrics=metrics, seed=seed, **options)
+            alike = {name: options[name] for name in ("crop", "skip_bad", "progress") if name in options}
+            made, notes = open_samples(samples, truth.real, key=samples_key, count=count, seed=seed, **alike)
+        else:
+            assert judged is not None
+            system = load(judged, device=device)
+            truth = _truth_of_run(job, system.spec, data, split, metrics, seed, options)
+            made = draw(system, count or JUDGED["points" if "points" in truth.real.spec else "image"], seed=seed)
+        scores = _judge(
+            made,
+            truth,
+            metrics=metrics,
+            features=features,
+            seed=seed,
+            device=device,
+            notes=notes,
+            world=world,
+            progress=progress,
+        )
+        kept: dict[str, Any] = {"scores": [score.to_json() for score in scores]}
+        if judged is not None:
+            kept = {"step": judged.step, **kept}
+            out = judged.path / "scores.json" if out is None else out
+        if out is not None and world.leads:
+            write_whole(Path(out), json.dumps(kept, indent=2).encode())
     return scores
 
 
@@ -276,6 +325,7 @@ def _say_progress(world: "World") -> Any:
 
 def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
     """Train, then ship the model and write the report."""
+    from kallima.evaluation.sets import Truth
     from kallima.reporting.export import sheet
     from kallima.reporting.grid import save_picture
     from kallima.sampling.drawing import draw
@@ -290,10 +340,9 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
 
     def score(system: "System") -> tuple[dict[str, float], bool]:
         scores = _judge(
-            system,
-            dataset,
+            draw(system, QUICK, seed=job.training.seed),
+            Truth(dataset, dataset),
             metrics=[HEADLINE["points" if "points" in dataset.spec else "image"]],
-            count=QUICK,
             seed=job.training.seed,
         )
         return {score.metric: score.value for score in scores}, scores[0].direction == "lower"
@@ -327,26 +376,123 @@ def _reference(dataset: "Dataset") -> "np.ndarray | None":
 
 
 def _judge(
-    system: "System",
-    real: "Dataset",
+    samples: Any,
+    truth: "Truth",
     *,
     metrics: Sequence[str] | None = None,
     features: str = "auto",
-    labelled: "Dataset | None" = None,
-    count: int | None = None,
     seed: int,
     device: str = "auto",
+    notes: Sequence[str] = (),
+    world: "World | None" = None,
+    progress: Any = None,
 ) -> "list[Score]":
+    """Score samples, in the data's units, by what applies to them; `notes` go into every receipt."""
     from kallima.evaluation import evaluate_images, evaluate_points
-    from kallima.sampling.drawing import draw
+    from kallima.evaluation.examples import REAL_LIMIT
     from kallima.training.precision import choose_device
 
-    if "points" in real.spec:
-        return evaluate_points(draw(system, count or JUDGED["points"], seed=seed), real, metrics=metrics, seed=seed)
-    samples = draw(system, count or JUDGED["image"], seed=seed)
-    return evaluate_images(
-        samples, real, metrics=metrics, features=features, labelled=labelled, seed=seed, device=choose_device(device)
-    )
+    if "points" in truth.real.spec:
+        if features != "auto":
+            raise UsageError("--features is for images: points are compared as they are")
+        scores = evaluate_points(samples, truth.real, metrics=metrics, seed=seed)
+    else:
+        scores = evaluate_images(
+            samples,
+            truth.real,
+            metrics=metrics,
+            features=features,
+            labelled=truth.labelled,
+            held_out=truth.held_out,
+            seed=seed,
+            device=choose_device(device, 0 if world is None else world.local_rank),
+            distributed=world is not None and world.size > 1,
+            progress=progress,
+        )
+    told = []
+    for score in scores:
+        more = list(notes)
+        if score.metric == "memorisation" and score.real < len(truth.real):
+            more.append(f"only {REAL_LIMIT:,} of the {len(truth.real):,} training images were looked at for copies")
+        told.append(dataclasses.replace(score, notes=(*score.notes, *more)))
+    return told
+
+
+def _view_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check options of how data is seen.
+
+    Raises:
+        UsageError: one is unknown, or of another type.
+    """
+    known = {parameter.name: parameter for parameter in from_options(DataOptions) if parameter.name != "data"}
+    for name in given:
+        if name not in known:
+            raise UsageError(f"evaluate has no option '{name}'{did_you_mean(name, known)}")
+    return {name: coerce(known[name].hint, value, name) for name, value in given.items()}
+
+
+def _job_seen(run: Run, data: Any, samples_key: str | None, options: Mapping[str, Any]) -> Job:
+    """Return the run's job, once it is sure that no option is given that cannot apply to a run."""
+    for name in ("size", "crop", "channels"):
+        if options.get(name) is not None:
+            raise UsageError(f"--{name} goes with --samples: a run's images are seen as in its training")
+    if data is None and options:
+        raise UsageError(f"--{next(iter(options)).replace('_', '-')} goes with --data")
+    if samples_key is not None:
+        raise UsageError("--samples-key goes with --samples")
+    return Job.from_manifest(run.manifest)
+
+
+def _truth_of_run(
+    job: Job,
+    spec: Spec,
+    data: Any,
+    split: str,
+    metrics: Sequence[str] | None,
+    seed: int,
+    options: Mapping[str, Any],
+) -> "Truth":
+    """Open what a run is compared with; its probe learns from the data that the run was trained on."""
+    from kallima.evaluation.sets import Truth, held_out_of, open_data, open_truth
+
+    progress = options["progress"]
+    trained_on = job.dataset(progress)
+    own = dataclasses.asdict(job.data) | {"progress": progress}
+    name = own.pop("data")
+    if data is None and split == trained_on.split:
+        return Truth(trained_on, trained_on, held_out_of(trained_on, name, metrics, seed, **own))
+    if data is None:
+        return Truth(open_data(name, split=split, **own), trained_on)
+    if not isinstance(data, (str, Path)):
+        return Truth(open_truth(data, split=split, **options).real, trained_on)
+    seen = dataclasses.asdict(job.looking_at(data, spec).data) | options
+    seen.pop("data")
+    truth = open_truth(data, split=split, metrics=metrics, seed=seed, **seen)
+    trained = truth.real.fingerprint == trained_on.fingerprint  # what it never saw it cannot have memorised
+    return Truth(truth.real, trained_on, truth.held_out if trained else None)
+
+
+@contextmanager
+def _showing(world: "World") -> "Iterator[Callable[[str, int, int], None]]":
+    """Give a callback that shows on a terminal what is being done and how far it is."""
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if what not in bars:
+            for bar in bars.values():
+                bar.close()
+            bars.clear()
+            disable = None if world.leads else True  # None: on a terminal only
+            bars[what] = tqdm(desc=what, total=total or None, unit="", leave=False, file=sys.stderr, disable=disable)
+        bars[what].update(done - bars[what].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars.values():
+            bar.close()
 
 
 def _refuse_other(run: Run, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:

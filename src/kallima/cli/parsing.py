@@ -18,7 +18,7 @@ Groups = Mapping[str, Sequence[Parameter]]
 JSON = Parameter("json", bool, False, "Print the result as JSON.")
 
 _SHORT = {"count": "-n"}
-_METAVARS = {"data": "SOURCE", "out": "PATH", "runs": "RUN"}
+_METAVARS = {"data": "SOURCE", "samples": "SAMPLES", "out": "PATH", "runs": "RUN"}
 _TYPES = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 
@@ -94,6 +94,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser(command: Command) -> _Parser:
     required = [p for p in command.parameters if p.default is REQUIRED]
     words = [metavar(p) + (" …" if element(p.hint) else "") for p in required if p.positional]
+    words += [f"[{metavar(p)}]" for p in command.parameters if p.positional and p.default is not REQUIRED]
     words += [f"{p.flag} {metavar(p)}" for p in required if not p.positional]
     parser = _Parser(
         prog=f"kallima {command.name}",
@@ -133,7 +134,7 @@ def _flags(parameter: Parameter) -> list[str]:
 def _add(group: Any, parameter: Parameter) -> None:
     text = _help(parameter)
     if parameter.positional:
-        many = {"nargs": "+"} if element(parameter.hint) else {}
+        many = {"nargs": "+"} if element(parameter.hint) else {} if parameter.default is REQUIRED else {"nargs": "?"}
         group.add_argument(parameter.name, metavar=metavar(parameter), help=text, **many)
     elif parameter.hint is not bool:
         required = parameter.default is REQUIRED

@@ -1,6 +1,9 @@
 """`kallima train`, `resume`, `sample`, `evaluate`, `report` and `compare`: the API's functions, told to a terminal."""
 
-from collections.abc import Callable, Sequence
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kallima import api
 from kallima.arguments import REQUIRED, Parameter, from_options, from_signature
 from kallima.cli.catalogue import listing
-from kallima.cli.output import emit, emit_json, tell
+from kallima.cli.output import emit, emit_json, is_first, tell
 from kallima.cli.parsing import JSON, Command, command
 from kallima.errors import UsageError
 from kallima.options import DataOptions, TrainingOptions
@@ -93,15 +96,44 @@ def _sample(*, run: str, out: str, **given: Any) -> int:
     return 0
 
 
-def _evaluate(*, run: str, json: bool = False, **given: Any) -> int:
+def _evaluate(*, json: bool = False, **given: Any) -> int:
     from kallima.evaluation.score import table
 
-    scores = api.evaluate(run, **given)
+    with _messages():
+        scores = api.evaluate(**given)
     if json:
         emit_json({"scores": [score.to_json() for score in scores]})
     else:
         emit(table(scores))
     return 0
+
+
+def _evaluate_command() -> Command:
+    made = command("evaluate", api.evaluate, _evaluate, JSON)
+    paths = ("run", "samples", "data")  # arrays come from Python only
+    own = [replace(p, hint=str | None, positional=p.name == "run") if p.name in paths else p for p in made.parameters]
+    return replace(made, groups={"options": own, "how images are seen": from_options(DataOptions)[1:]})
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Show what the evaluation logs (a probe in training, a metric left out) as messages, above any bar."""
+    from tqdm import tqdm
+
+    class Messages(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if is_first():
+                tqdm.write(self.format(record), file=sys.stderr)
+
+    logger, handler = logging.getLogger("kallima.evaluation"), Messages()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _report(*, run: str) -> int:
@@ -130,7 +162,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Command]] = {
     "train": train,
     "resume": lambda words: command("resume", api.resume, _resume, JSON),
     "sample": lambda words: _sample_command(),
-    "evaluate": lambda words: command("evaluate", api.evaluate, _evaluate, JSON),
+    "evaluate": lambda words: _evaluate_command(),
     "report": lambda words: command("report", api.report, _report),
     "compare": lambda words: command("compare", api.compare, _compare, JSON),
 }

@@ -179,7 +179,7 @@ def open_samples(
     if not isinstance(samples, (str, Path)):
         if key is not None:
             raise UsageError("--samples-key names an array in an .npz, and the samples are an array")
-        opened = _of_array(samples, "the samples")
+        opened: Set = _of_array(samples, "the samples")
     else:
         view: dict[str, Any] = {"crop": crop}
         image = real.spec.get("image")
@@ -197,6 +197,7 @@ def open_samples(
     if kinds[0] == "points":
         values = np.concatenate([block["points"].double().numpy() for block in read_blocks(opened, indices)])
         field = opened.spec["points"]
+        assert isinstance(field, Points)
         return values * (field.scale or 1) + (field.offset or 0), notes
     own, wanted = opened.spec.get("label"), real.spec.get("label")
     classes: tuple[str, ...] | None = None
@@ -212,7 +213,9 @@ def open_samples(
 def _of_array(values: Any, what: str) -> Arrays | PointArrays:
     shape = getattr(values, "shape", None)
     if shape is None:
-        raise DataError(f"{what} are a {type(values).__name__}: give a path, images uint8 (N, H, W, C) or points (N, D)")
+        raise DataError(
+            f"{what} are a {type(values).__name__}: give a path, images uint8 (N, H, W, C) or points (N, D)"
+        )
     if len(shape) == 2:
         return PointArrays(values, what.replace("images", "points"))
     return Arrays(values, what=what)
