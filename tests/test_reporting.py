@@ -439,14 +439,15 @@ def test_the_best_is_named_only_over_equal_receipts(tmp_path: Path) -> None:
         assert f"differs in {field.replace('_', ' ')}" in html
 
 
-def test_a_lead_within_the_spread_is_told_as_such(tmp_path: Path) -> None:
+def test_a_lead_within_the_spread_is_a_tie(tmp_path: Path) -> None:
     runs = [
         make_run(tmp_path / name, scores=[score(value=value)])
         for name, value in {"a": 10.0, "b": 9.9, "c": math.nan}.items()
     ]
     told = [row["scores"][0] for row in comparison_table(runs)]
-    assert [entry["best"] for entry in told] == [False, True, False]
-    assert told[1]["within_spread"]  # 0.1 apart, each ± 0.2
+    assert [entry["best"] for entry in told] == [False] * 3
+    assert [entry["tied"] for entry in told] == [["b"], ["a"], []]  # 0.1 apart, each ± 0.2
+    assert [entry["rank"] for entry in told] == [1, 1, None]
     assert told[2]["value"] is None
     json.dumps(told, allow_nan=False)
     same = [row["scores"][0]["best"] for row in comparison_table([runs[0], runs[0]])]

@@ -3,17 +3,16 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kallima.arguments import coerce, from_options
 from kallima.data.spec import Spec
-from kallima.errors import RunError, UsageError, did_you_mean
+from kallima.errors import RunError, UsageError
 from kallima.files import write_whole
 from kallima.job import Job, default_folder
-from kallima.options import DataOptions
+from kallima.judging import judge, refuse_for_run, showing, truth_of_run
 from kallima.training.run import Run
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from kallima.data.dataset import Dataset
     from kallima.evaluation.score import Score
-    from kallima.evaluation.sets import Truth
     from kallima.system import System
     from kallima.training.distribution import World
     from kallima.training.plan import Plan
@@ -48,7 +46,7 @@ def train(recipe: str, *, data: str | Path, out: str | Path | None = None, **opt
 
     with _world() as world:
         device = choose_device(job.training.device, world.local_rank)
-        dataset = job.dataset(_say_progress(world))
+        dataset = _dataset(job, world)
         folder = Path(distribution.share(str(out or default_folder(job)), world))
         trainer = job.trainer(dataset, device, world)  # before the directory: what cannot be built leaves none behind
         if world.leads:
@@ -69,7 +67,7 @@ def plan(recipe: str, *, data: str | Path, **options: Any) -> "Plan":
     from kallima.training.precision import choose_device, device_name
 
     device = choose_device(job.training.device)
-    dataset = job.dataset(_say_progress(World()))
+    dataset = _dataset(job, World())
     trainer = job.trainer(dataset, device, World())
     try:
         memory, seconds = measure(trainer)
@@ -122,7 +120,7 @@ def resume(run: str | Path | Run, *, steps: int | None = None, data: str | Path 
         was = run.manifest["environment"]
         if device.type == "cpu":
             torch.set_num_threads(was["threads"])  # the number of threads decides the order of sums
-        dataset = job.dataset(_say_progress(world))
+        dataset = _dataset(job, world)
         _refuse_other(run, checkpoint.identity(last), job.identity(dataset))
         trainer = job.trainer(dataset, device, world)
         if world.leads:
@@ -208,17 +206,22 @@ def evaluate(
     device: str = "auto",
     samples_key: str | None = None,
     out: str | Path | None = None,
-    **view: Any,
+    key: str | None = None,
+    size: int | None = None,
+    crop: str | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
 ) -> "list[Score]":
     """Judge a run, or any samples, against real data: scores, each with its receipt.
 
+    From Python, `samples` and `data` may be arrays too: images uint8 (N, H, W, C), or points (N, D).
+
     Args:
         run: the run directory; or, instead of a run, --samples.
-        samples: a folder of images, or an .npz, .npy, idx, .tar or .tar.gz file, to be judged without a run; from
-            Python also arrays, images uint8 (N, H, W, C) or points (N, D).
-        data: what to compare with; a run by default with the data it was trained on. From Python also arrays.
+        samples: a folder of images, or an .npz, .npy, idx, .tar or .tar.gz file, to be judged without a run.
+        data: what to compare with; a run by default with the data it was trained on.
         split: which part of the data to compare with, where it has several.
-        metrics: which, e.g. fid, kid, precision; by default all that apply but the slowest.
+        metrics: which of them, such as fid,kid,precision; by default all that apply but the slowest.
         features: what images are compared by: auto, probe, inception, pixels, random, dinov2:FOLDER, clip:FOLDER or
             onnx:FILE.
         count: how many samples; by default 10,000 images or 2,500 points of a run, and all of --samples.
@@ -226,7 +229,11 @@ def evaluate(
         device: auto, cpu, cuda, cuda:1 or mps.
         samples_key: which array of an .npz of samples to read, where its names don't say.
         out: where to write the scores as JSON; by default RUN/scores.json, and those of --samples nowhere.
-        view: any field of `DataOptions`, how the images of `data` are seen; samples are seen alike.
+        key: which array of an .npz of data to read; this and what follows is as in `DataOptions`.
+        size: height and width at which the images of `data` are seen, and the samples alike.
+        crop: how they become square: centre, random or none.
+        channels: 1, 3 or 4.
+        skip_bad: go on without the files that cannot be read.
 
     Raises:
         UsageError: neither a run nor samples, or both; a metric or extractor that is unknown or does not apply.
@@ -236,15 +243,18 @@ def evaluate(
         raise UsageError("give what is to be judged: " + ("a run or --samples" if run is None else "not both of them"))
     if samples is not None and data is None:
         raise UsageError("--samples are judged against real data: say which with --data")
-    options = _view_options(view)
+    given: dict[str, Any] = {"key": key, "size": size, "crop": crop, "channels": channels, "skip_bad": skip_bad}
+    options = {name: value for name, value in given.items() if value is not None and value is not False}
+    if run is not None:
+        refuse_for_run(data, samples_key, options)
     judged = None if run is None else Run(run)
-    job = None if judged is None else _job_seen(judged, data, samples_key, options)
+    job = None if judged is None else Job.from_manifest(judged.manifest)
 
     from kallima.evaluation.sets import open_samples, open_truth
     from kallima.sampling.drawing import draw
 
     notes: list[str] = []
-    with _world() as world, _showing(world) as progress:
+    with _world() as world, showing(world) as progress:
         options["progress"] = lambda done, total: progress("preparing the data", done, total)
         if job is None:
             assert samples is not None
@@ -255,9 +265,9 @@ def evaluate(
         else:
             assert judged is not None
             system = load(judged, device=device)
-            truth = _truth_of_run(job, system.spec, data, split, metrics, seed, options)
+            truth = truth_of_run(job, system.spec, data, split, metrics, seed, options)
             made = draw(system, count or JUDGED["points" if "points" in truth.real.spec else "image"], seed=seed)
-        scores = _judge(
+        scores = judge(
             made,
             truth,
             metrics=metrics,
@@ -288,16 +298,19 @@ def report(run: str | Path | Run) -> Path:
     return write_report(Run(run).path)
 
 
-def compare(runs: Sequence[str | Path | Run], *, out: str | Path = "compare.html") -> Path:
-    """Write a page that holds runs against one another, and return its path.
+def compare(runs: Sequence[str | Path | Run], *, out: str | Path = "compare.html", force: bool = False) -> Path:
+    """Write a page that holds runs against one another, ranked metric by metric, and return its path.
+
+    A metric whose scores were not measured alike is not ranked; the page names the field that differs.
 
     Args:
         runs: two or more run directories.
         out: the page to write.
+        force: rank them even so, with a warning.
     """
     from kallima.reporting.compare import write_comparison
 
-    return write_comparison([Run(run).path for run in runs], Path(out))
+    return write_comparison([Run(run).path for run in runs], Path(out), force=force)
 
 
 @contextmanager
@@ -310,17 +323,10 @@ def _world() -> "Iterator[World]":
         distribution.leave()
 
 
-def _say_progress(world: "World") -> Any:
-    """Return a callback that shows on a terminal how far the data is prepared."""
-    if not world.leads or not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int) -> None:
-        if done == total or done % max(total // 100, 1) == 0:
-            end = "\n" if done == total else ""
-            print(f"\rpreparing {done:,}/{total:,}", end=end, file=sys.stderr, flush=True)
-
-    return show
+def _dataset(job: Job, world: "World") -> "Dataset":
+    """Open and prepare a job's data, with a bar on a terminal."""
+    with showing(world) as show:
+        return job.dataset(lambda done, total: show("preparing the data", done, total))
 
 
 def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
@@ -339,7 +345,7 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
             save_picture(run.path / "samples" / f"{step:08d}.png", sheet(samples, _reference(dataset)))
 
     def score(system: "System") -> tuple[dict[str, float], bool]:
-        scores = _judge(
+        scores = judge(
             draw(system, QUICK, seed=job.training.seed),
             Truth(dataset, dataset),
             metrics=[HEADLINE["points" if "points" in dataset.spec else "image"]],
@@ -373,126 +379,6 @@ def _reference(dataset: "Dataset") -> "np.ndarray | None":
     if "points" not in dataset.spec:
         return None
     return to_units(dataset.read(np.arange(min(len(dataset), PICTURED["points"])))["points"], dataset.spec)
-
-
-def _judge(
-    samples: Any,
-    truth: "Truth",
-    *,
-    metrics: Sequence[str] | None = None,
-    features: str = "auto",
-    seed: int,
-    device: str = "auto",
-    notes: Sequence[str] = (),
-    world: "World | None" = None,
-    progress: Any = None,
-) -> "list[Score]":
-    """Score samples, in the data's units, by what applies to them; `notes` go into every receipt."""
-    from kallima.evaluation import evaluate_images, evaluate_points
-    from kallima.evaluation.examples import REAL_LIMIT
-    from kallima.training.precision import choose_device
-
-    if "points" in truth.real.spec:
-        if features != "auto":
-            raise UsageError("--features is for images: points are compared as they are")
-        scores = evaluate_points(samples, truth.real, metrics=metrics, seed=seed)
-    else:
-        scores = evaluate_images(
-            samples,
-            truth.real,
-            metrics=metrics,
-            features=features,
-            labelled=truth.labelled,
-            held_out=truth.held_out,
-            seed=seed,
-            device=choose_device(device, 0 if world is None else world.local_rank),
-            distributed=world is not None and world.size > 1,
-            progress=progress,
-        )
-    told = []
-    for score in scores:
-        more = list(notes)
-        if score.metric == "memorisation" and score.real < len(truth.real):
-            more.append(f"only {REAL_LIMIT:,} of the {len(truth.real):,} training images were looked at for copies")
-        told.append(dataclasses.replace(score, notes=(*score.notes, *more)))
-    return told
-
-
-def _view_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check options of how data is seen.
-
-    Raises:
-        UsageError: one is unknown, or of another type.
-    """
-    known = {parameter.name: parameter for parameter in from_options(DataOptions) if parameter.name != "data"}
-    for name in given:
-        if name not in known:
-            raise UsageError(f"evaluate has no option '{name}'{did_you_mean(name, known)}")
-    return {name: coerce(known[name].hint, value, name) for name, value in given.items()}
-
-
-def _job_seen(run: Run, data: Any, samples_key: str | None, options: Mapping[str, Any]) -> Job:
-    """Return the run's job, once it is sure that no option is given that cannot apply to a run."""
-    for name in ("size", "crop", "channels"):
-        if options.get(name) is not None:
-            raise UsageError(f"--{name} goes with --samples: a run's images are seen as in its training")
-    if data is None and options:
-        raise UsageError(f"--{next(iter(options)).replace('_', '-')} goes with --data")
-    if samples_key is not None:
-        raise UsageError("--samples-key goes with --samples")
-    return Job.from_manifest(run.manifest)
-
-
-def _truth_of_run(
-    job: Job,
-    spec: Spec,
-    data: Any,
-    split: str,
-    metrics: Sequence[str] | None,
-    seed: int,
-    options: Mapping[str, Any],
-) -> "Truth":
-    """Open what a run is compared with; its probe learns from the data that the run was trained on."""
-    from kallima.evaluation.sets import Truth, held_out_of, open_data, open_truth
-
-    progress = options["progress"]
-    trained_on = job.dataset(progress)
-    own = dataclasses.asdict(job.data) | {"progress": progress}
-    name = own.pop("data")
-    if data is None and split == trained_on.split:
-        return Truth(trained_on, trained_on, held_out_of(trained_on, name, metrics, seed, **own))
-    if data is None:
-        return Truth(open_data(name, split=split, **own), trained_on)
-    if not isinstance(data, (str, Path)):
-        return Truth(open_truth(data, split=split, **options).real, trained_on)
-    seen = dataclasses.asdict(job.looking_at(data, spec).data) | options
-    seen.pop("data")
-    truth = open_truth(data, split=split, metrics=metrics, seed=seed, **seen)
-    trained = truth.real.fingerprint == trained_on.fingerprint  # what it never saw it cannot have memorised
-    return Truth(truth.real, trained_on, truth.held_out if trained else None)
-
-
-@contextmanager
-def _showing(world: "World") -> "Iterator[Callable[[str, int, int], None]]":
-    """Give a callback that shows on a terminal what is being done and how far it is."""
-    from tqdm import tqdm
-
-    bars: dict[str, Any] = {}
-
-    def show(what: str, done: int, total: int) -> None:
-        if what not in bars:
-            for bar in bars.values():
-                bar.close()
-            bars.clear()
-            disable = None if world.leads else True  # None: on a terminal only
-            bars[what] = tqdm(desc=what, total=total or None, unit="", leave=False, file=sys.stderr, disable=disable)
-        bars[what].update(done - bars[what].n)
-
-    try:
-        yield show
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 def _refuse_other(run: Run, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -97,10 +97,11 @@ def _sample(*, run: str, out: str, **given: Any) -> int:
 
 
 def _evaluate(*, json: bool = False, **given: Any) -> int:
-    from kallima.evaluation.score import table
-
     with _messages():
         scores = api.evaluate(**given)
+
+    from kallima.evaluation.score import table  # with torch, which a mistake in the words needs not wait for
+
     if json:
         emit_json({"scores": [score.to_json() for score in scores]})
     else:
@@ -111,8 +112,10 @@ def _evaluate(*, json: bool = False, **given: Any) -> int:
 def _evaluate_command() -> Command:
     made = command("evaluate", api.evaluate, _evaluate, JSON)
     paths = ("run", "samples", "data")  # arrays come from Python only
-    own = [replace(p, hint=str | None, positional=p.name == "run") if p.name in paths else p for p in made.parameters]
-    return replace(made, groups={"options": own, "how images are seen": from_options(DataOptions)[1:]})
+    seen = [p for p in from_options(DataOptions) if p.name not in paths]
+    own = [p for p in made.parameters if p.name not in [other.name for other in seen]]
+    own = [replace(p, hint=str | None, positional=p.name == "run") if p.name in paths else p for p in own]
+    return replace(made, groups={"options": own, "how images are seen": seen})
 
 
 @contextmanager
@@ -141,15 +144,28 @@ def _report(*, run: str) -> int:
     return 0
 
 
-def _compare(*, runs: Sequence[str], json: bool = False, **given: Any) -> int:
-    from kallima.reporting.compare import comparison_table
+def _compare(*, runs: Sequence[str], force: bool = False, json: bool = False, **given: Any) -> int:
+    """Rank the runs; the exit code is 1 if they have metrics in common and none of them may be compared."""
+    from kallima.reporting.compare import comparison_table, ranking, ranking_text
 
-    page = api.compare(runs, **given)
+    page = api.compare(runs, force=force, **given)
+    table = comparison_table([Path(run) for run in runs], force=force)
+    ranked = ranking(table, force=force)
+    warnings = [metric["warning"] for metric in ranked if metric["warning"]]
     if json:
-        emit_json({"runs": comparison_table([Path(run) for run in runs]), "page": str(page)})
+        emit_json({"runs": table, "ranking": ranked, "forced": force, "warnings": warnings, "page": str(page)})
     else:
+        if ranked:
+            emit(ranking_text(ranked))
         emit(str(page))
-    return 0
+    refused = [metric["metric"] for metric in ranked if metric["refused"]]
+    if refused:
+        tell(
+            f"{', '.join(refused)} cannot be compared: measure the runs alike with kallima evaluate, "
+            "or rank them nonetheless with --force"
+        )
+    shared = [metric for metric in ranked if len(metric["runs"]) > 1]
+    return 1 if shared and all(metric["refused"] for metric in shared) else 0
 
 
 def _sample_command() -> Command:

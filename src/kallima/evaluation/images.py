@@ -77,6 +77,7 @@ def evaluate_images(
     sets = _sets(generated, real, held_out, generated_labels, real_labels)
     if (truth := sets.real) is not None:
         truth.limit(real_limit, seed)
+    choose(metrics, _available(sets, None, metrics), _reasons(sets, None))  # before an extractor takes its time
     asked = [IMAGE_METRICS[name] for name in metrics if name in IMAGE_METRICS] if metrics else None
     extractor: FeatureExtractor | None = None
     if asked is None or any(map(_extracts, asked)):

@@ -95,33 +95,41 @@ def table(scores: Sequence[Score]) -> str:
         for row in rows
     ]
     lines += sorted({f"data: {score.data}, split {score.split}, seed {score.seed}" for score in scores})
-    lines += _told("", {score.metric: _protocol(score) for score in scores})
-    lines += _told("± error: ", {s.metric: s.spread_method for s in scores if s.spread is not None})
+    lines += _told("", {score.metric: _data(score) for score in scores})
+    lines += _told("features: ", {score.metric: _protocol(score) for score in scores})
+    methods = {score.metric: score.spread_method for score in scores if score.spread is not None}
+    lines += _told("± error: ", methods, name_all=True)
     for note in dict.fromkeys(note for score in scores for note in score.notes):
-        about = [score.metric for score in scores if note in score.notes]
-        lines.append(f"- {note}" if len(about) == len(scores) else f"- {', '.join(about)}: {note}")
+        about = [score for score in scores if note in score.notes]
+        # what is said of all scores, or of all by one extractor, needs no names
+        alike = [score for score in scores if score.extractor == about[0].extractor]
+        plain = about == scores or (about == alike and len(about) > 1)
+        lines.append(f"- {note}" if plain else f"- {', '.join(score.metric for score in about)}: {note}")
     return "\n".join(lines)
 
 
+def _data(score: Score) -> str | None:
+    """Say which data it was exactly, and how its images were seen."""
+    if score.data_fingerprint is None:
+        return None
+    return f"data {score.data_fingerprint[:12]}" + ("" if score.view is None else f", seen {score.view}")
+
+
 def _protocol(score: Score) -> str | None:
-    """Say how images became features, and of which data."""
-    parts = [] if score.data_fingerprint is None else [f"data {score.data_fingerprint[:12]}"]
-    parts += [] if score.view is None else [f"seen {score.view}"]
-    if score.extractor is not None:
-        parts.append(f"{score.extractor} {str(score.extractor_hash)[:12]}, resize {score.resize}, range {score.range}")
-    return "; ".join(parts) or None
+    """Say how images became features."""
+    if score.extractor is None:
+        return None
+    return f"{score.extractor} {str(score.extractor_hash)[:12]}, resize {score.resize}, range {score.range}"
 
 
-def _told(what: str, by_metric: Mapping[str, str | None]) -> list[str]:
-    """Say each thing once, with the metrics that it is about where these are not all."""
+def _told(what: str, by_metric: Mapping[str, str | None], *, name_all: bool = False) -> list[str]:
+    """Say each thing once, with the metrics that it is about where there are several such things."""
     about: dict[str, list[str]] = {}
     for metric, text in by_metric.items():
         if text is not None:
             about.setdefault(text, []).append(metric)
-    return [
-        f"{what}{text}" + ("" if len(metrics) == len(by_metric) else f" ({', '.join(metrics)})")
-        for text, metrics in about.items()
-    ]
+    named = name_all or len(about) > 1
+    return [f"{what}{text}" + (f" ({', '.join(metrics)})" if named else "") for text, metrics in about.items()]
 
 
 def _digits(value: float, spread: float | None) -> str:

@@ -18,6 +18,8 @@ PROTOCOL = (
     "real",
     "generated",
     "data",
+    "data_fingerprint",
+    "view",
     "split",
     "seed",
     "kallima",
