@@ -13,10 +13,10 @@ DEMO := runs/demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
-# Four to five minutes on two cores. The settings are those of a small machine; without them sngan is larger and slower.
+# Some four minutes on two idle cores. The settings are those of a small machine; without them sngan is larger and slower.
 demo: .venv/installed
 	rm -rf $(DEMO)
-	$(BIN)/kallima train sngan --data glyphs --width 32 --learning-rate 2e-3 --batch-size 64 --steps 3000 \
+	$(BIN)/kallima train sngan --data glyphs --width 32 --learning-rate 2e-3 --batch-size 64 --steps 3600 \
 		--sample-every 250 --log-every 50 --out $(DEMO)
 	$(BIN)/kallima evaluate $(DEMO) --metrics fid,kid,precision,recall,density,coverage
 	$(BIN)/kallima sample $(DEMO) -n 64 --seed 1 --out $(DEMO)/new.png
