@@ -52,7 +52,6 @@ class Trainer:
         self._turns = {player: _Turn(system, player) for player in self.players}
         self._losses = {phase: _compiled(phase) if compile else phase.loss for phase in self.phases}
         self.average = Average(system, self.players)
-        self.average.system.train(False)
         system.train()
         for module in system.frozen:
             module.eval().requires_grad_(False)
