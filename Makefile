@@ -13,7 +13,7 @@ DEMO := runs/demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
-# Some four minutes on two idle cores. The settings are those of a small machine; without them sngan is larger and slower.
+# Four and a half minutes on two idle cores. The settings are those of a small machine; without them sngan is larger and slower.
 demo: .venv/installed
 	rm -rf $(DEMO)
 	$(BIN)/kallima train sngan --data glyphs --width 32 --learning-rate 2e-3 --batch-size 64 --steps 3600 \
