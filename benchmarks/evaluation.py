@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -26,16 +27,23 @@ from kallima.evaluation.fid import frechet_distance, frechet_distance_of_few, fr
 from kallima.evaluation.moments import FoldedMoments, Moments
 from kallima.evaluation.prdc import neighbourhoods
 
+MEASURES = ("precision", "recall", "density", "coverage")
+
 Result = tuple[float, float | None]
 """Seconds, and the value where it was reached."""
 
 
-def features(count: int, width: int, seed: int) -> Tensor:
+def features(count: int, width: int, seed: int, part: int = 0) -> Tensor:
     """Draw features (N, d) whose spectrum falls like that of real ones."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(1000 * seed + part)
     decay = torch.arange(1, width + 1).float() ** -0.75
-    mix = torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(99))).Q
+    mix = rotation(width)
     return (torch.randn(count, width, generator=rng) * decay * (1 + 0.2 * seed)) @ mix + 0.05 * seed
+
+
+@cache
+def rotation(width: int) -> Tensor:
+    return torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(99))).Q
 
 
 def by_square_root(first: Moments, second: Moments) -> float:
@@ -134,34 +142,61 @@ class Enough(Exception):  # noqa: N818 -- no error
     """The time is up."""
 
 
-def near(count: int, width: int, cap: float, device: str) -> None:
+def near(count: int, width: int, cap: float, device: str, threads: int) -> None:
     """Judge precision and recall in this fresh process, and print what it took."""
+    torch.set_num_threads(threads)
     x, y = torch.empty(count, width), torch.empty(count, width)
-    for i, sets in enumerate((x, y)):
-        rng = torch.Generator().manual_seed(i)
-        for rows in sets.split(1000):
-            rows.normal_(generator=rng)
+    for i, (real, generated) in enumerate(zip(x.split(1000), y.split(1000), strict=True)):
+        real.copy_(features(len(real), width, 0, part=i))
+        generated.copy_(0.98 * features(len(generated), width, 0, part=500 + i))  # a little too close to the mean
     x, y = x.to(device), y.to(device)
     start, share = time.perf_counter(), 0.0
 
     def progress(what: str, done: int, total: int) -> None:
         nonlocal share
+        if int(100 * done / total) > int(100 * share):
+            print(f"{what} {done:,}/{total:,}", end="\r", file=sys.stderr, flush=True)
         share = done / total
-        if sys.stderr.isatty():
-            print(f"\r{what} {done:,}/{total:,}", end="", file=sys.stderr, flush=True)
         if time.perf_counter() - start > cap:
             raise Enough
 
-    value = "not reached"
+    values = "values not reached"
     with suppress(Enough):
-        value = f"{neighbourhoods(x, y, progress=progress).precision.value:.4f}"
+        found = neighbourhoods(x, y, progress=progress)
+        values = ", ".join(f"{name} {getattr(found, name).value:.5f}" for name in MEASURES)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(
-        f"\nPrecision, recall, density and coverage of {count:,} × {count:,}, d = {width:,}, on {device}: "
+        f"\nPrecision, recall, density and coverage of {count:,} × {count:,}, d = {width:,}, on {device} with "
+        f"{torch.get_num_threads()} thread(s): "
         f"{share:.0%} of the blocks in {seconds:.0f} s (all: {seconds / share:.0f} s), "
-        f"peak resident memory {peak:.2f} GiB, of which features {2 * x.nbytes / 1024**3:.2f}; precision {value}"
+        f"peak resident memory {peak:.2f} GiB, of which features {2 * x.nbytes / 1024**3:.2f}; {values}"
     )
+    few = min(count, 1500)
+    found, expected = neighbourhoods(x[:few], y[:few]), by_brute_force(x[:few].cpu().numpy(), y[:few].cpu().numpy())
+    print(f"\nThe first {few:,} of each, against all differences of float64, one by one:\n")
+    print("| | in blocks | by brute force |\n|---|---|---|")
+    for name in MEASURES:
+        print(f"| {name} | {getattr(found, name).value:.8f} | {expected[name]:.8f} |")
+
+
+def by_brute_force(real: np.ndarray, generated: np.ndarray) -> dict[str, float]:
+    """The definitions, without a product of matrices: every difference is taken, squared and summed."""
+
+    def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.stack([np.square(row - y.astype(np.float64)).sum(1) for row in x.astype(np.float64)])
+
+    def radii(x: np.ndarray, k: int) -> np.ndarray:
+        return np.sort(distances(x, x), 1)[:, k]  # the first is itself
+
+    across = distances(real, generated)
+    far = across <= radii(real, 5)[:, None]
+    return {
+        "precision": (across <= radii(real, 3)[:, None]).any(0).mean(),
+        "recall": (across <= radii(generated, 3)).any(1).mean(),
+        "density": far.sum(0).mean() / 5,
+        "coverage": far.any(1).mean(),
+    }
 
 
 def main() -> None:
@@ -177,7 +212,8 @@ def main() -> None:
     if options.only in (None, "near"):
         # first, and alone in a process: its peak is not to be hidden by what came before
         context = multiprocessing.get_context("spawn")
-        process = context.Process(target=near, args=(options.count, options.width, options.cap, options.device))
+        given = options.count, options.width, options.cap, options.device, options.threads
+        process = context.Process(target=near, args=given)
         process.start()
         process.join()
     if options.only in (None, "traces"):

@@ -21,7 +21,9 @@ def agreement() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("source", ["scipy", "torchmetrics", "sklearn", "prdc"])
+@pytest.mark.parametrize(
+    "source", ["scipy", "torchmetrics", "sklearn", "prdc", "torch_fidelity", "skimage", "sacrebleu", "jiwer"]
+)
 def test_they_agree(agreement: ModuleType, source: str) -> None:
     if importlib.util.find_spec(source) is None:
         pytest.skip(f"{source} is not installed")

@@ -146,8 +146,9 @@ def test_the_help_of_a_training_lists_the_recipes_arguments_beside_the_options(r
     code, out, _ = run("train", "dcgan", "--help")
     assert code == 0
     text = " ".join(out.split())
-    assert "--width INT channels at half the image's size" in text.replace("Channels", "channels")
-    assert "up to 8 times this (default: 64)" in text
+    assert "--width INT Units of a dense layer" in text
+    assert "--generator {auto,mlp,dcgan,resnet}" in text
+    assert "(default: dcgan)" in text  # the recipe's own
     assert "--data SOURCE" in text
     assert "--crop {centre,random,none}" in text
     assert "(default: 20000)" in text  # the recipe's own number of steps
@@ -524,8 +525,8 @@ def test_data_is_prepared(run: Run) -> None:
 
 def test_words_are_completed() -> None:
     assert complete(["tr"]) == ["train"]
-    assert complete(["data", ""]) == ["list", "check", "show", "prepare"]
-    assert complete(["train", "gan-"]) == ["gan-minimax"]
+    assert complete(["data", ""]) == ["list", "check", "show", "prepare", "statistics"]
+    assert complete(["train", "gan-m"]) == ["gan-minimax"]
     assert complete(["show", ""]) == list(recipes())
     assert complete(["train", "dcgan", "--wi"]) == ["--width"]
     assert complete(["train", "gan", "--wi"]) == ["--width"]

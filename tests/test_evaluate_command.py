@@ -24,7 +24,7 @@ PLAIN = ("--features", "pixels", "--metrics", "fid,kid,precision")
 RECEIPT = {
     *("metric", "value", "spread", "spread_method", "direction", "metric_version", "extractor", "extractor_hash"),
     *("extractor_accuracy", "resize", "range", "real", "generated", "data", "data_fingerprint", "view", "split"),
-    *("seed", "time", "seconds", "kallima", "notes"),
+    *("seed", "time", "seconds", "kallima", "notes", "held_out", "held_out_fingerprint"),
 }
 
 
@@ -142,7 +142,7 @@ class TestSamples:
         (distance,) = kallima.evaluate(samples=points[:100], data=points, metrics=["energy-distance"])
         assert abs(distance.value) < 0.05
         code, _, err = run(*words, "--features", "random")
-        assert (code, "points are compared as they are" in err) == (2, True)
+        assert (code, "--features is for images, and the data is points" in err) == (2, True)
 
     def test_labels_go_by_the_names_of_the_classes(self, tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:
         """Samples of two classes in folders named as those of the data, whose indices are not theirs."""
@@ -271,6 +271,8 @@ def score(metric: str = "fid", value: float = 10.0, **changes: Any) -> dict[str,
         "data_fingerprint": "ab" * 32,
         "view": "32×32, 1 channel",
         "time": "2026-01-01T00:00:00+00:00",
+        "held_out": 500,
+        "held_out_fingerprint": "ef" * 32,
     }
     return receipt | changes
 
@@ -285,6 +287,32 @@ def made(path: Path, *scores: dict[str, Any]) -> Path:
 def places(runs: list[Path], **options: Any) -> dict[str, tuple[int | None, list[str]]]:
     (metric,) = ranking(comparison_table(runs, **options), **options)
     return {told["label"]: (told["rank"], told["tied"]) for told in metric["runs"]}
+
+
+class TestSuspects:
+    def test_a_run_keeps_their_picture_beside_its_scores(self, tmp_path: Path, run: Run) -> None:
+        trained = kallima.train("gan", data="digits", steps=2, batch_size=8, width=8, depth=1, out=tmp_path / "run")
+        picture = trained.path / "neighbours.png"
+        words = ("evaluate", trained.path, "--features", "pixels", "--count", 40)
+        code, out, _ = run(*words, "--metrics", "memorisation", "--json")
+        assert code == 0
+        (found,) = json.loads(out)["scores"]
+        assert found["held_out"] == len(test := open_data("digits", split="test"))
+        assert found["held_out_fingerprint"] == test.fingerprint
+        # 12 in groups of 1 + 3
+        samples, truth = kallima.sample(trained, 40).astype(float), open_data("digits").read(np.arange(1433))["image"]
+        gaps = np.square(samples.reshape(40, 1, -1) - truth.numpy().reshape(1, 1433, -1)).sum(2)
+        first = samples[gaps.min(1).argmin()][..., 0]
+        with Image.open(picture) as image:
+            drawn = np.asarray(image)
+        scale = 8
+        assert np.array_equal(drawn[: 8 * scale : scale, : 8 * scale : scale], first)
+        assert "Nearest training images" in kallima.report(trained).read_text("utf-8")
+        elsewhere = tmp_path / "kid.json"
+        assert run(*words, "--metrics", "kid", "--out", elsewhere)[0] == 0
+        assert picture.exists()  # it belongs to the run's own scores
+        assert run(*words, "--metrics", "kid")[0] == 0
+        assert not picture.exists()
 
 
 class TestRanking:
@@ -316,6 +344,7 @@ class TestRanking:
             *(("metric_version", 2), ("extractor_hash", "ff"), ("resize", "bilinear"), ("range", "0 … 255")),
             *(("real", 500), ("generated", 500), ("split", "test"), ("data_fingerprint", "cd" * 32)),
             *(("view", "64×64, 1 channel"), ("direction", "higher")),
+            *(("held_out", 400), ("held_out_fingerprint", "01" * 32), ("held_out", None)),
         ],
     )
     def test_receipts_that_differ_are_refused_and_named(self, field: str, value: Any, tmp_path: Path, run: Run) -> None:
@@ -382,7 +411,7 @@ class TestRanking:
         assert 'class="best"' not in page.read_text("utf-8")
 
     def test_old_scores_still_load(self, tmp_path: Path, run: Run) -> None:
-        new = {"metric_version", "data_fingerprint", "view", "time"}
+        new = {"metric_version", "data_fingerprint", "view", "time", "held_out", "held_out_fingerprint"}
         old = {name: value for name, value in score().items() if name not in new}
         assert Score.from_json(old).metric_version is None
         runs = [made(tmp_path / "a", old), made(tmp_path / "b", old | {"value": 1.0}), made(tmp_path / "c", score())]

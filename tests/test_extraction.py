@@ -20,11 +20,13 @@ from kallima.evaluation.extraction import gather
 from kallima.evaluation.features import OwnFeatures
 from kallima.evaluation.fid import fid, frechet_distance, frechet_distance_to_few
 from kallima.evaluation.image_metrics import IMAGE_METRICS, ImageMetric
+from kallima.evaluation.memorisation import memorisation
 from kallima.evaluation.metrics import Metric
 from kallima.evaluation.moments import FoldedMoments, Moments, folds_of
 from kallima.evaluation.prdc import neighbourhoods
 from kallima.evaluation.score import Measure
 from tests.conftest import ENVIRONMENT
+from tests.test_features import Memory
 
 
 def draw(count: int, width: int, seed: int) -> Tensor:
@@ -284,8 +286,6 @@ class TestInputs:
         assert "64 features but 30 examples: FID is biased up" in score.notes
 
     def test_real_examples_of_a_data_set_are_limited_and_arrays_are_not(self) -> None:
-        from tests.test_features import Memory
-
         many = Memory(images(300, 1), None)
         (score,) = evaluate_images(images(30), many, metrics=["kid"], features=Flat(), real_limit=120)
         assert score.real == 120
@@ -293,6 +293,32 @@ class TestInputs:
         assert score.real == 300
         with pytest.raises(UsageError, match="1 real examples are too few"):
             evaluate_images(images(30), many, metrics=["kid"], features=Flat(), real_limit=1)
+
+    def test_copies_are_looked_for_among_all_training_images(self) -> None:
+        everything, apart = images(3_000, 1), images(200, 2)
+        data = Memory(everything, None, fingerprint="ab")
+        # among any 100 that are drawn three of these are to be expected
+        generated = np.concatenate([everything[-90:], images(10, 3)])
+        flat, pictures = Flat(), []
+        scores = evaluate_images(
+            *(generated, data),
+            metrics=["memorisation", "kid"],
+            held_out=Memory(apart, None, fingerprint="cd"),
+            features=flat,
+            real_limit=100,
+            suspects=pictures.append,
+        )
+        found, other = scores
+        assert found.value == pytest.approx(0.9, abs=0.05)
+        assert "90 of 100 generated images are exact copies in these features" in found.notes
+        truth, control, samples = (x.reshape(len(x), -1) for x in (everything, apart, generated))
+        assert found.value == memorisation(samples, truth, control).value
+        assert flat.seen == 3_000 + 200 + 100  # each once
+        assert (found.real, found.held_out, found.held_out_fingerprint) == (3_000, 200, "cd")
+        assert (other.real, other.held_out, other.held_out_fingerprint) == (100, None, None)
+        (rows,) = pictures
+        assert rows.shape == (12, 4, 4, 4, 1)
+        assert torch.equal(rows[:, 0], rows[:, 1])  # a copy is its own nearest neighbour
 
     def test_arrays_with_labels_can_teach_a_probe(self) -> None:
         labels = np.arange(60) % 2
@@ -325,6 +351,7 @@ from kallima.evaluation import evaluate_images
 from kallima.evaluation.fid import fid
 from kallima.evaluation.prdc import neighbourhoods
 from kallima.evaluation.features import OwnFeatures
+from kallima.data.spec import Image, Spec
 
 mix = torch.randn(48, 512, generator=torch.Generator().manual_seed(0))
 project = OwnFeatures(lambda images: images.flatten(1).float() @ mix, "project")
@@ -334,6 +361,23 @@ def blocks(count, seed):
     for _ in range(count // 1000):
         yield rng.integers(256, size=(1000, 4, 4, 3), dtype=np.uint8)
 
+class Drawn:
+    name, split, fingerprint, view, spec = "drawn", "train", "0", "as it is", Spec({"image": Image(3, 4, 4)})
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def read(self, indices):
+        rng = np.random.default_rng(indices[0])
+        return {"image": torch.from_numpy(rng.integers(256, size=(len(indices), 4, 4, 3), dtype=np.uint8))}
+
+def look(count):
+    given = {"metrics": ["memorisation"], "features": project, "real_limit": 1000}
+    evaluate_images(Drawn(300), Drawn(count), held_out=Drawn(300), **given)
+
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
@@ -342,6 +386,10 @@ if what == "moments":
     evaluate_images(blocks(9000, 0), blocks(9000, 1), metrics=["fid"], features=project)
     before = peak()
     evaluate_images(blocks(count, 0), blocks(count, 1), metrics=["fid"], features=project)
+elif what == "copies":
+    look(9000)
+    before = peak()
+    look(count)
 else:
     neighbourhoods(torch.randn(3000, 64), torch.randn(3000, 64))
     before = peak()
@@ -374,9 +422,14 @@ class TestMemory:
         # one matrix of distances would be 800 MB; both sets' features are 5 MB
         assert growth("neighbourhoods", 10_000) < 40e6
 
+    def test_looking_for_copies_keeps_no_features(self) -> None:
+        # the features of 31,000 more training images would be 63 MB, their distances to 600 others 150 MB
+        assert growth("copies", 40_000) < 20e6
+
 
 # "wide" has an odd number of folds, so that each fold is shared by both processes
 SETS = {"many": (1301, 4), "few": (9, 4), "wide": (701, 18)}
+COPIES = np.concatenate([images(1_501, 1)[700:760], images(41, 2)]), Memory(images(1_501, 1), None)
 
 TOGETHER = """
 import json, sys
@@ -384,7 +437,7 @@ import numpy as np, torch
 import torch.distributed as dist
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
-from tests.test_extraction import FEW, SETS, Flat, images, in_blocks
+from tests.test_extraction import COPIES, FEW, SETS, Flat, images, in_blocks
 from kallima.evaluation import evaluate_images
 found = {}
 for name, (count, size) in SETS.items():
@@ -398,7 +451,11 @@ for name, (count, size) in SETS.items():
             if form == "blocks":
                 generated = iter(in_blocks(images(count, 0, size), 400))
                 real = iter(in_blocks(images(2 * count + 1, 1, size), 5))
-open(f"{sys.argv[1]}/rank{dist.get_rank()}", "w").write(json.dumps(found))
+told = []
+given = {"metrics": ["memorisation"], "features": Flat(), "real_limit": 60, "distributed": True}
+(score,) = evaluate_images(*COPIES, held_out=images(101, 3), suspects=told.append, **given)
+copies = [score.value, score.spread, score.real, told[0].tolist()]
+open(f"{sys.argv[1]}/rank{dist.get_rank()}", "w").write(json.dumps([found, copies]))
 dist.barrier()
 dist.destroy_process_group()
 """
@@ -419,6 +476,12 @@ class TestProcesses:
         assert done.returncode == 0, done.stderr
         first, second = (json.loads((tmp_path / f"rank{rank}").read_text()) for rank in (0, 1))
         assert first == second
+        first, copies = first
+        told: list[Tensor] = []
+        (score,) = evaluate_images(
+            *COPIES, metrics=["memorisation"], held_out=images(101, 3), features=Flat(), suspects=told.append
+        )
+        assert copies == [pytest.approx(score.value), pytest.approx(score.spread), 1_501, told[0].tolist()]
         assert len(first) == 12
         for key, scores in first.items():
             name, _, chosen = key.split()
@@ -437,7 +500,7 @@ class TestProcesses:
 
 
 def test_a_registered_metric_is_described() -> None:
-    assert set(IMAGE_METRICS) == {name for name, metric in METRICS.items() if metric.field == "image"}
+    assert set(IMAGE_METRICS) == {name for name, metric in METRICS.items() if "image" in metric.field.split(" or ")}
 
 
 def test_neighbourhoods_tell_every_block() -> None:

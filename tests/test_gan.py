@@ -9,25 +9,26 @@ from kallima.objectives.adversarial import hinge, minimax, non_saturating
 from kallima.system import Samples
 from kallima.systems.adversarial.dcgan import dcgan
 from kallima.systems.adversarial.gan import gan, gan_minimax
-from kallima.systems.adversarial.play import Play
+from kallima.systems.adversarial.settings import Networks, Play
 from kallima.systems.adversarial.sngan import sngan
 
 IMAGES = Spec({"image": Image(3, 16, 16)})
 POINTS = Spec({"points": Points(2)})
+DENSE = Networks(generator="mlp", width=4, depth=1, latent_dim=3)
 SMALLEST = {
-    "gan": (gan, POINTS, {"width": 4, "depth": 1}),
-    "gan on images": (gan, IMAGES, {"width": 4, "depth": 1}),
-    "gan-minimax": (gan_minimax, POINTS, {"width": 4, "depth": 1}),
-    "dcgan": (dcgan, IMAGES, {"width": 4}),
-    "sngan": (sngan, IMAGES, {"width": 4}),
-    "residual sngan": (sngan, IMAGES, {"width": 4, "discriminator": "residual"}),
+    "gan": (gan, POINTS, DENSE),
+    "gan on images": (gan, IMAGES, DENSE),
+    "gan-minimax": (gan_minimax, POINTS, DENSE),
+    "dcgan": (dcgan, IMAGES, Networks(generator="dcgan", width=4, latent_dim=3)),
+    "sngan": (sngan, IMAGES, Networks(generator="resnet", width=4, latent_dim=3)),
+    "residual sngan": (sngan, IMAGES, Networks(generator="resnet", discriminator="resnet", width=4, latent_dim=3)),
 }
 
 
 def build(name):
-    recipe, spec, arguments = SMALLEST[name]
+    recipe, spec, networks = SMALLEST[name]
     torch.manual_seed(0)
-    return recipe(spec, latent_dim=3, **arguments)
+    return recipe(spec, networks=networks)
 
 
 def batch_for(system, count=6):
@@ -44,8 +45,9 @@ def test_each_loss_moves_only_its_player_and_names_its_terms(name):
     system = build(name)
     batch = batch_for(system)
     discriminator, generator = system.game()
-    terms = discriminator.loss(batch)
+    terms, notes = discriminator.loss(batch)
     assert set(terms) == {"real", "fake"}
+    assert set(notes) == {"accuracy"}
     sum(terms.values()).backward()
     assert all(weight.grad is None for weight in system.generator.parameters())
     assert all(weight.grad is not None for weight in discriminator.player.parameters())
@@ -110,10 +112,10 @@ def test_batch_norm_sees_real_and_fake_apart_and_others_see_them_at_once():
     together.eval()  # the spectral norms stand still, so that both ways can be compared
     batch = batch_for(together)
     torch.manual_seed(9)
-    at_once = together.discriminator_loss(batch)
+    at_once, _ = together.discriminator_loss(batch)
     together.separate = True
     torch.manual_seed(9)
-    apart = together.discriminator_loss(batch)
+    apart, _ = together.discriminator_loss(batch)
     assert float(at_once["real"]) == pytest.approx(float(apart["real"]), abs=1e-5)
     assert float(at_once["fake"]) == pytest.approx(float(apart["fake"]), abs=1e-5)
 
@@ -134,14 +136,13 @@ def test_fakes_match_the_length_of_the_batch_and_nothing_else_of_it():
 def test_settings_reach_the_game():
     system = gan(
         POINTS,
-        width=4,
-        depth=1,
-        latent_dim=3,
+        networks=DENSE,
         play=Play(
             learning_rate=0.01,
             discriminator_learning_rate=0.02,
             beta1=0.3,
             discriminator_steps=3,
+            generator_steps=2,
             average=0.9,
             schedule="cosine",
             warm_up=0.5,
@@ -149,7 +150,7 @@ def test_settings_reach_the_game():
         ),
     )
     discriminator, generator = system.game()
-    assert (discriminator.repeats, generator.repeats) == (3, 1)
+    assert (discriminator.repeats, generator.repeats) == (3, 2)
     assert (discriminator.player.average, generator.player.average) == (0.0, 0.9)
     assert discriminator.player.clip == generator.player.clip == 2.0
     assert generator.player.schedule(0.25) == pytest.approx(0.5)
@@ -175,7 +176,8 @@ def test_losses_compile_without_a_break_and_give_the_same_gradients(name):
                 weight.requires_grad_(True)
             torch.compiler.reset()
             torch.manual_seed(4)
-            terms = (torch.compile(loss, fullgraph=True, backend="aot_eager") if compiled else loss)(batch)
+            result = (torch.compile(loss, fullgraph=True, backend="aot_eager") if compiled else loss)(batch)
+            terms = result[0] if isinstance(result, tuple) else result
             sum(terms.values()).backward()
             gradients.append([weight.grad for weight in player.parameters()])
         for eager, traced in zip(*gradients, strict=True):

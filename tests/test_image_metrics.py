@@ -20,7 +20,7 @@ from kallima.evaluation.inception_score import inception_score
 from kallima.evaluation.memorisation import memorisation, nearest_training
 from kallima.evaluation.ms_ssim import WEIGHTS, describe, ms_ssim, ms_ssim_diversity, scales, ssim
 from kallima.evaluation.ndb import compare_bins, different_bins, jensen_shannon, ndb
-from kallima.evaluation.nearest import nearest, nearest_other, partners
+from kallima.evaluation.nearest import Search, nearest, nearest_other, partners
 from kallima.evaluation.score import Measure
 from kallima.evaluation.sliced_wasserstein import laplacian_pyramid, sliced_distance, sliced_wasserstein
 
@@ -450,6 +450,16 @@ class TestNearest:
         own = torch.cdist(x.double(), x.double()).fill_diagonal_(math.inf)
         assert torch.allclose(nearest_other(x), own.min(1).values)
         assert torch.equal(partners(x, 1.0), (own <= 1).sum(1))
+
+    def test_a_search_by_parts_in_any_order_is_the_search_of_the_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        x, y = normal(23, 3, 1), normal(60, 3, 2)
+        expected = torch.cdist(x.double(), y.double()).sort(1)
+        monkeypatch.setattr("kallima.evaluation.nearest.BLOCK", 7)
+        search = Search(x, 4)
+        for places in torch.randperm(60, generator=torch.Generator().manual_seed(0)).split([3, 40, 17]):
+            search.look(y[places], places)
+        assert torch.allclose(search.distances, expected.values[:, :4])
+        assert torch.equal(search.indices, expected.indices[:, :4])
 
     def test_copies_are_at_zero_and_a_surface_is_inside(self) -> None:
         x = 1e3 + normal(50, 40, 1)

@@ -165,7 +165,10 @@ class TestExchange:
             score = fid_of(read_reference(tmp_path / f"{name}.npz"), extractor)
             assert score.value == pytest.approx(direct.value, rel=precision)
             assert (score.real, score.data) == (0, f"{name}.npz")
-            assert f"{name}.npz does not say of how many images, and by what resize, its statistics are" in score.notes
+            assert (
+                f"{name}.npz does not say of how many images, by which extractor and resize, its statistics are"
+                in " ".join(score.notes)
+            )
         with pytest.raises(DataError, match="have 128 numbers each, the others 16"):
             fid_of(read_reference(tmp_path / "plain.npz"), RandomFeatures(data.spec["image"]))
 

@@ -21,6 +21,7 @@ from kallima.reporting import curves, page, wording
 from kallima.reporting.compare import comparison_table, write_comparison
 from kallima.reporting.grid import GAP, GAP_GREY, image_grid, point_plot, save_picture
 from kallima.reporting.markdown import render_markdown
+from kallima.reporting.neighbours import keep_neighbours, neighbour_grid
 from kallima.reporting.report import write_report
 from kallima.reporting.runs import Series, read_run
 
@@ -371,6 +372,54 @@ def test_large_grids_become_jpeg_and_damaged_ones_are_told(tmp_path: Path, monke
     assert "shown as JPEG" in html
     assert [(picture["src"] or "")[:16] for picture in elements.tagged("img")] == ["data:image/jpeg;"] * 2
     assert elements.tagged("img")[0]["width"] == str(16 + GAP)
+
+
+def test_suspects_are_drawn_in_groups_to_the_pixel() -> None:
+    rng = np.random.default_rng(0)
+    for side, scale, across in ((8, 8, 3), (100, 1, 3), (128, 1, 2), (300, 1, 2)):
+        groups = rng.integers(0, 256, (5, 4, side, side, 3), dtype=np.uint8)
+        drawn = np.asarray(neighbour_grid(groups))
+        wide = scale * min(side, 128)
+        group = 4 * wide + 3 * GAP + 2 * GAP
+        assert drawn.shape == (
+            -(-5 // across) * (wide + 10 * GAP) - 10 * GAP,
+            across * (group + 10 * GAP) - 10 * GAP,
+            3,
+        )
+        if side <= 128:  # larger ones are reduced
+            left, top = wide + 3 * GAP, wide + 10 * GAP
+            assert np.array_equal(drawn[:wide:scale, :wide:scale], groups[0, 0])
+            assert np.array_equal(drawn[:wide:scale, left : left + wide : scale], groups[0, 1])
+            assert np.array_equal(drawn[top : top + wide : scale, :wide:scale], groups[across, 0])
+        assert (drawn[:wide, wide : wide + 3 * GAP] == 255).all()
+    for channels, mode in ((1, "L"), (4, "RGB")):
+        assert neighbour_grid(rng.integers(0, 256, (1, 3, 300, 200, channels), dtype=np.uint8)).mode == mode
+
+
+def test_the_suspects_stand_beside_the_score_of_memorisation(tmp_path: Path) -> None:
+    scores = [score(), score("memorisation", 0.04, held_out=500, held_out_fingerprint="cd" * 32)]
+    run = make_run(tmp_path / "run", scores=scores)
+    assert "Nearest training images" not in report(run)[0]
+    groups = np.random.default_rng(0).integers(0, 256, (12, 4, 8, 8, 1), dtype=np.uint8)
+    keep_neighbours(run)(groups)
+    html, elements = report(run)
+    refuse_outside(html)
+    pictures = elements.tagged("img")
+    last = pictures[-1]
+    assert base64.b64decode((last["src"] or "").split(",")[1]) == (run / "neighbours.png").read_bytes()
+    assert "data-step" not in last
+    assert "samples that lie nearest to a training image" in html
+    assert "cdcdcdcdcdcd" in html
+    slider = next(field for field in elements.tagged("input") if field["type"] == "range")
+    assert slider["max"] == str(len(pictures) - 2)  # they are no step of the samples
+    (run / "neighbours.png").write_bytes(b"")
+    html, _ = report(run)
+    assert "neighbours.png, which is damaged" in html
+    keep_neighbours(run)
+    assert not (run / "neighbours.png").exists()
+    keep_neighbours(run)(groups)
+    (run / "scores.json").write_text(json.dumps({"step": 300, "scores": [score()]}))
+    assert "Nearest training images" not in report(run)[0]  # they are of a judgement before
 
 
 def test_hostile_words_stay_words(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from kallima.data.batch import Batch
-from kallima.system import Phase, Player, System, adam
+from kallima.optimizers import adam
+from kallima.system import Phase, Player, System
 from kallima.training.trainer import Trainer
 
 

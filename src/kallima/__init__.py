@@ -15,6 +15,7 @@ from kallima.errors import DataError, KallimaError, RunError, TrainingError, Usa
 if TYPE_CHECKING:
     from kallima.api import compare, evaluate, load, plan, report, resume, sample, train
     from kallima.data.opening import open_source
+    from kallima.examination import diagnose
     from kallima.recipe import get_recipe, recipes
     from kallima.training.run import Run
 
@@ -28,6 +29,7 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "compare",
+    "diagnose",
     "evaluate",
     "get_recipe",
     "load",
@@ -43,6 +45,7 @@ __all__ = [
 _HOMES = {
     "kallima.api": ("compare", "evaluate", "load", "plan", "report", "resume", "sample", "train"),
     "kallima.data.opening": ("open_source",),
+    "kallima.examination": ("diagnose",),
     "kallima.recipe": ("get_recipe", "recipes"),
     "kallima.training.run": ("Run",),
 }

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kallima.data.spec import Spec
 from kallima.errors import RunError, UsageError
+from kallima.examination import doctor_of, keep
 from kallima.files import write_whole
 from kallima.job import Job, default_folder
 from kallima.judging import judge, refuse_for_run, showing, truth_of_run
+from kallima.picturing import picture_of
 from kallima.training.run import Run
 
 if TYPE_CHECKING:
@@ -88,13 +90,20 @@ def plan(recipe: str, *, data: str | Path, **options: Any) -> "Plan":
     )
 
 
-def resume(run: str | Path | Run, *, steps: int | None = None, data: str | Path | None = None) -> Run:
+def resume(
+    run: str | Path | Run,
+    *,
+    steps: int | None = None,
+    data: str | Path | None = None,
+    doctor: Literal["warn", "stop", "rollback", "off"] | None = None,
+) -> Run:
     """Go on with a run from its last checkpoint, exactly as if it had never stopped.
 
     Args:
         run: the run directory.
         steps: a new total, to train longer than first planned.
         data: where the data lies now, if it has moved; its content must be the same.
+        doctor: what happens from here on when training goes wrong; by default as the run was told.
 
     Raises:
         RunError: there is no run or checkpoint, it is in use, or its recipe, arguments or data are not what they were.
@@ -110,6 +119,8 @@ def resume(run: str | Path | Run, *, steps: int | None = None, data: str | Path 
         job = dataclasses.replace(job, data=dataclasses.replace(job.data, data=str(data)))
     if steps is not None:
         job = dataclasses.replace(job, training=dataclasses.replace(job.training, steps=steps))
+    if doctor is not None:
+        job = dataclasses.replace(job, training=dataclasses.replace(job.training, doctor=doctor))
     last = checkpoint.latest(run.path / "checkpoints")
     if last is None:
         raise RunError(f"{run} has no checkpoint to go on from: train anew")
@@ -196,8 +207,8 @@ def sample(
 def evaluate(
     run: str | Path | Run | None = None,
     *,
-    samples: "str | Path | np.ndarray | None" = None,
-    data: "str | Path | np.ndarray | None" = None,
+    samples: "str | Path | np.ndarray | Sequence[str] | None" = None,
+    data: "str | Path | np.ndarray | Sequence[str] | None" = None,
     split: str = "train",
     metrics: Sequence[str] | None = None,
     features: str = "auto",
@@ -214,14 +225,17 @@ def evaluate(
 ) -> "list[Score]":
     """Judge a run, or any samples, against real data: scores, each with its receipt.
 
-    From Python, `samples` and `data` may be arrays too: images uint8 (N, H, W, C), or points (N, D).
+    From Python, `samples` and `data` may be arrays too: images uint8 (N, H, W, C), points (N, D), or texts (N,).
 
     Args:
         run: the run directory; or, instead of a run, --samples.
-        samples: a folder of images, or an .npz, .npy, idx, .tar or .tar.gz file, to be judged without a run.
-        data: what to compare with; a run by default with the data it was trained on.
+        samples: a folder of images, an .npz, .npy, idx, .tar or .tar.gz file, or a .txt with one text a line, to be
+            judged without a run.
+        data: what to compare with, of the same kind, or an .npz of reference statistics (mu and sigma); a run by
+            default with the data it was trained on.
         split: which part of the data to compare with, where it has several.
-        metrics: which of them, such as fid,kid,precision; by default all that apply but the slowest.
+        metrics: which of them, such as fid,kid,precision; by default all that apply, but the slowest and those that
+            compare pairs (mse, rouge, …).
         features: what images are compared by: auto, probe, inception, pixels, random, dinov2:FOLDER, clip:FOLDER or
             onnx:FILE.
         count: how many samples; by default 10,000 images or 2,500 points of a run, and all of --samples.
@@ -251,22 +265,23 @@ def evaluate(
     job = None if judged is None else Job.from_manifest(judged.manifest)
 
     from kallima.evaluation.sets import open_samples, open_truth
+    from kallima.reporting.neighbours import keep_neighbours
     from kallima.sampling.drawing import draw
 
-    notes: list[str] = []
+    system, notes = None, list[str]()
     with _world() as world, showing(world) as progress:
         options["progress"] = lambda done, total: progress("preparing the data", done, total)
         if job is None:
             assert samples is not None
             assert data is not None
             truth = open_truth(data, split=split, metrics=metrics, seed=seed, **options)
-            alike = {name: options[name] for name in ("crop", "skip_bad", "progress") if name in options}
-            made, notes = open_samples(samples, truth.real, key=samples_key, count=count, seed=seed, **alike)
+            options["key"] = samples_key
+            made, notes = open_samples(samples, truth.real, count=count, seed=seed, metrics=metrics, **options)
         else:
             assert judged is not None
             system = load(judged, device=device)
             truth = truth_of_run(job, system.spec, data, split, metrics, seed, options)
-            made = draw(system, count or JUDGED["points" if "points" in truth.real.spec else "image"], seed=seed)
+            made = draw(system, count or JUDGED[truth.kind], seed=seed)
         scores = judge(
             made,
             truth,
@@ -277,6 +292,8 @@ def evaluate(
             notes=notes,
             world=world,
             progress=progress,
+            system=system,
+            suspects=keep_neighbours(judged.path) if judged is not None and out is None and world.leads else None,
         )
         kept: dict[str, Any] = {"scores": [score.to_json() for score in scores]}
         if judged is not None:
@@ -332,17 +349,15 @@ def _dataset(job: Job, world: "World") -> "Dataset":
 def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
     """Train, then ship the model and write the report."""
     from kallima.evaluation.sets import Truth
-    from kallima.reporting.export import sheet
     from kallima.reporting.grid import save_picture
     from kallima.sampling.drawing import draw
-    from kallima.system import Samples
     from kallima.training.loop import Watch, fit
     from kallima.training.shipping import ship
 
     def picture(system: "System", step: int) -> None:
-        if isinstance(system, Samples):
-            samples = draw(system, PICTURED["points" if "points" in dataset.spec else "image"], seed=job.training.seed)
-            save_picture(run.path / "samples" / f"{step:08d}.png", sheet(samples, _reference(dataset)))
+        drawn = picture_of(system, dataset, step, seed=job.training.seed)
+        if drawn is not None:
+            save_picture(run.path / "samples" / f"{step:08d}.png", drawn)
 
     def score(system: "System") -> tuple[dict[str, float], bool]:
         scores = judge(
@@ -353,32 +368,24 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
         )
         return {score.metric: score.value for score in scores}, scores[0].direction == "lower"
 
+    watch = Watch(picture, score, doctor_of(job, dataset, trainer.device))
     if not trainer.world.leads:
-        fit(trainer, run, job.training, {}, Watch(picture, score))
+        fit(trainer, run, job.training, {}, watch)
         return run
     with run.locked():
-        fit(trainer, run, job.training, job.identity(dataset), Watch(picture, score))
+        fit(trainer, run, job.training, job.identity(dataset), watch)
         if run.signal is None:
-            ship(run, trainer.average.system, job.recipe, job.arguments)
+            if job.training.doctor != "off":
+                keep(run)
+            if run.status == "finished":
+                ship(run, trainer.average.system, job.recipe, job.arguments)
             report(run)
     return run
 
 
-PICTURED = {"image": 64, "points": 2_500}  # how many samples a picture holds
 JUDGED = {"image": 10_000, "points": 2_500}  # how many samples a score rests on
 QUICK = 2_000  # and a score during training
 HEADLINE = {"image": "fid", "points": "energy-distance"}  # which score decides what checkpoint is the best
-
-
-def _reference(dataset: "Dataset") -> "np.ndarray | None":
-    """Return the data's own points to draw samples over; None for images."""
-    import numpy as np
-
-    from kallima.sampling.drawing import to_units
-
-    if "points" not in dataset.spec:
-        return None
-    return to_units(dataset.read(np.arange(min(len(dataset), PICTURED["points"])))["points"], dataset.spec)
 
 
 def _refuse_other(run: Run, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:

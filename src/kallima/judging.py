@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kallima.data.spec import Spec
-from kallima.errors import UsageError
+from kallima.errors import DataError, UsageError
 from kallima.job import Job
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kallima.evaluation.reference import Reference
     from kallima.evaluation.score import Score
     from kallima.evaluation.sets import Truth
     from kallima.training.distribution import World
@@ -28,15 +31,32 @@ def judge(
     notes: Sequence[str] = (),
     world: "World | None" = None,
     progress: Any = None,
+    suspects: "Callable[[Tensor], None] | None" = None,
+    system: Any = None,
 ) -> "list[Score]":
-    """Score samples, in the data's units, by what applies to them; `notes` go into every receipt."""
-    from kallima.evaluation import evaluate_images, evaluate_points
-    from kallima.evaluation.examples import REAL_LIMIT
+    """Score samples, in the data's units, by what applies to them; `notes` go into every receipt.
+
+    `system` is what drew them, where it is known: metrics of its latents need it.
+
+    `suspects` is given pictures of the samples nearest to a training image, as `evaluate_images` says.
+    """
+    from kallima.evaluation import Reference, evaluate_images, evaluate_latents, evaluate_points, evaluate_texts
+    from kallima.evaluation.metrics import KINDS
     from kallima.training.precision import choose_device
 
-    if "points" in truth.real.spec:
-        if features != "auto":
-            raise UsageError("--features is for images: points are compared as they are")
+    if truth.kind != "image" and features != "auto":
+        raise UsageError(f"--features is for images, and the data is {KINDS[truth.kind]}")
+    of_latents: list[Score] = []
+    if metrics is not None and "path-length" in metrics and system is not None:
+        of_latents = evaluate_latents(system, len(samples), seed=seed)
+        metrics = [name for name in metrics if name != "path-length"]
+        if not metrics:
+            return of_latents
+    if features == "auto" and isinstance(truth.real, Reference):
+        features = _features_of(truth.real, truth.labelled is not None)
+    if truth.kind == "text":
+        scores = evaluate_texts(samples, truth.real, metrics=metrics, seed=seed)
+    elif truth.kind == "points":
         scores = evaluate_points(samples, truth.real, metrics=metrics, seed=seed)
     else:
         scores = evaluate_images(
@@ -50,14 +70,28 @@ def judge(
             device=choose_device(device, 0 if world is None else world.local_rank),
             distributed=world is not None and world.size > 1,
             progress=progress,
+            suspects=suspects,
         )
-    told = []
-    for score in scores:
-        more = list(notes)
-        if score.metric == "memorisation" and score.real < len(truth.real):
-            more.append(f"only {REAL_LIMIT:,} of the {len(truth.real):,} training images were looked at for copies")
-        told.append(dataclasses.replace(score, notes=(*score.notes, *more)))
-    return told
+    return [dataclasses.replace(score, notes=(*score.notes, *notes)) for score in (*scores, *of_latents)]
+
+
+def _features_of(reference: "Reference", labelled: bool) -> str:
+    """Return the name of the features that statistics are of.
+
+    Raises:
+        UsageError: the file does not say it, or it is a probe and nothing is there for it to learn from.
+    """
+    if reference.extractor is None:
+        raise UsageError(
+            f"{reference.name} does not say of which features its statistics are: name them with --features, such as "
+            "--features inception-legacy-pytorch"
+        )
+    if reference.extractor == "probe" and not labelled:
+        raise UsageError(
+            f"the statistics {reference.name} are of a probe's features, which need the images that it learned from: "
+            "give these as --data, or make statistics of other features"
+        )
+    return reference.extractor
 
 
 def refuse_for_run(data: Any, samples_key: str | None, options: Mapping[str, Any]) -> None:
@@ -84,9 +118,23 @@ def truth_of_run(
     seed: int,
     options: Mapping[str, Any],
 ) -> "Truth":
-    """Open what a run is compared with; its probe learns from the data that the run was trained on."""
-    from kallima.evaluation.sets import Truth, held_out_of, open_data, open_truth
+    """Open what a run is compared with; its probe learns from the data that the run was trained on.
 
+    Raises:
+        UsageError: a metric compares pairs, which a run's samples are not.
+        DataError: the data is broken, or text.
+    """
+    from kallima.evaluation.image_metrics import PAIRED
+    from kallima.evaluation.reference import Reference, holds_statistics
+    from kallima.evaluation.sets import Truth, held_out_of, open_data, open_truth
+    from kallima.evaluation.text.corpus import holds_texts
+
+    if (pairs := next((name for name in metrics or () if name in PAIRED), None)) is not None:
+        raise UsageError(f"{pairs} compares pairs, and new samples of a run have no partners: give --samples")
+    if holds_texts(data, options.get("key")):
+        raise DataError(f"{data if isinstance(data, (str, Path)) else 'the data'} is text, and the run makes none")
+    if holds_statistics(data, options.get("key")) and "image" not in spec:
+        raise DataError(f"{data} holds statistics of images, and the run makes none")
     progress = options["progress"]
     trained_on = job.dataset(progress)
     own = dataclasses.asdict(job.data) | {"progress": progress}
@@ -95,11 +143,12 @@ def truth_of_run(
         return Truth(trained_on, trained_on, held_out_of(trained_on, name, metrics, seed, **own))
     if data is None:
         return Truth(open_data(name, split=split, **own), trained_on)
-    if not isinstance(data, (str, Path)):
+    if not isinstance(data, (str, Path)) or holds_statistics(data, options.get("key")):
         return Truth(open_truth(data, split=split, **options).real, trained_on)
     seen = dataclasses.asdict(job.looking_at(data, spec).data) | dict(options)
     seen.pop("data")
     truth = open_truth(data, split=split, metrics=metrics, seed=seed, **seen)
+    assert not isinstance(truth.real, Reference)
     trained = truth.real.fingerprint == trained_on.fingerprint  # what it never saw it cannot have memorised
     return Truth(truth.real, trained_on, truth.held_out if trained else None)
 

@@ -63,6 +63,11 @@ class TrainingOptions:
     """Steps between scores during training, which also find the best checkpoint; 0 for none."""
     tensorboard: bool = False
     """Write TensorBoard events as well (needs the extra `tensorboard`)."""
+    doctor: Literal["warn", "stop", "rollback", "off"] = "warn"
+    """What happens when training goes wrong: say so, stop, go back to the best checkpoint or the last healthy one and
+    train on with smaller steps, or nothing."""
+    rollback_factor: float = 0.5
+    """What a rollback multiplies all learning rates by."""
 
     def __post_init__(self) -> None:
         least = {"steps": 0, "batch_size": 1, "accumulate": 1, "workers": 0, "log_every": 1, "sample_every": 0}
@@ -71,6 +76,8 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least {bound}, not {value}")
+        if not 0 < self.rollback_factor <= 1:
+            raise UsageError(f"--rollback-factor must be above 0 and at most 1, not {self.rollback_factor}")
         if self.batch_size is not None and self.batch_size % self.accumulate:
             raise UsageError(
                 f"--batch-size {self.batch_size} cannot be split into --accumulate {self.accumulate} parts"

@@ -1,34 +1,24 @@
 """What every system is: players, and phases in which one of them moves. Capabilities say how to use the result."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from kallima.data.batch import Batch
 from kallima.data.spec import Spec
+from kallima.figures import Figure, LogDensity
 
-Terms = Mapping[str, Tensor]
+Terms = dict[str, Tensor]
 """The named terms of a loss, each a scalar; what a player minimises is their sum."""
 
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
-"""parameters, **engine options -> optimizer; `adam` and `sgd` make them."""
+"""parameters, **engine options -> optimizer; `kallima.optimizers` makes them."""
 
 Schedule = Callable[[float], float]
 """progress in [0, 1] -> multiplier of the learning rate; pure, so there is nothing to save."""
-
-
-def adam(
-    learning_rate: float, *, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0
-) -> OptimizerFactory:
-    """Adam (Kingma & Ba 2015); with `weight_decay` its decoupled form (Loshchilov & Hutter 2019)."""
-
-    def make(parameters: Iterable[nn.Parameter], **engine: Any) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(parameters, lr=learning_rate, betas=betas, weight_decay=weight_decay, **engine)
-
-    return make
 
 
 class Player:
@@ -64,7 +54,7 @@ class Phase:
     `reads` names the data stream of each batch; each repeat draws fresh ones. The phase has its turn in every
     `every`-th step, and only while progress lies in `during` (start included, end excluded but for 1).
     A loss may return `(terms, notes)`: `after(notes)` then runs without gradients after the step (adaptive weights,
-    image pools). Notes are averaged over micro-batches and ranks where they are scalars, concatenated where batches.
+    image pools). Notes that are scalars are logged, and averaged over micro-batches and ranks; batches are joined.
     """
 
     def __init__(
@@ -96,7 +86,7 @@ class System(nn.Module, ABC):
     The trainer fills the buffers `progress` (in [0, 1]) and `step`, which annealed losses may read.
     """
 
-    simultaneous: ClassVar[bool] = False
+    simultaneous: bool = False
     frozen: tuple[nn.Module, ...] = ()
     spec: Spec
     progress: Tensor
@@ -129,4 +119,60 @@ class Samples(Protocol):
         ...
 
 
-__all__ = ["Batch", "Phase", "Player", "Samples", "Schedule", "System", "Terms", "adam"]
+@runtime_checkable
+class Decodes(Protocol):
+    """Makes examples of latents."""
+
+    def latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Draw `count` latents (count, d) from the prior; `rng` as for `Samples`."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the examples of latents (N, d), as `Samples` gives them."""
+        ...
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """Tells real examples from forged ones."""
+
+    def judge(self, examples: Tensor) -> Tensor:
+        """Return a score for each of the examples (N, …), judged alone: (N,), the higher the more real."""
+        ...
+
+
+@runtime_checkable
+class KnowsItsBest(Judges, Protocol):
+    """Knows what it forges so well that it can tell what the best discriminator would say of it."""
+
+    def log_density(self, points: Tensor) -> Tensor:
+        """Return log p_G at points (N, D), in nats: (N,)."""
+        ...
+
+    def best_score(self, log_p: Tensor, log_p_g: Tensor) -> Tensor:
+        """Return the best discriminator's score where the data has log density (N,) and the model (N,)."""
+        ...
+
+
+@runtime_checkable
+class Illustrates(Protocol):
+    """Shows by itself what it is about."""
+
+    def illustrate(self, log_density: LogDensity | None) -> Figure:
+        """Return a figure of how things stand; `log_density` is that of the data, None where it is unknown."""
+        ...
+
+
+__all__ = [
+    "Batch",
+    "Decodes",
+    "Illustrates",
+    "Judges",
+    "KnowsItsBest",
+    "Phase",
+    "Player",
+    "Samples",
+    "Schedule",
+    "System",
+    "Terms",
+]

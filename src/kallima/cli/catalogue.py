@@ -5,26 +5,33 @@ from itertools import groupby
 
 from kallima.cli.output import emit, emit_json, table
 from kallima.cli.parsing import Command, command, metavar
+from kallima.errors import UsageError, did_you_mean
 from kallima.recipe import Recipe, describe, get_recipe
 from kallima.recipe import recipes as all_recipes
 
 
-def recipes(*, json: bool = False) -> int:
+def recipes(*, family: str | None = None, json: bool = False) -> int:
     """List the recipes, by family.
 
     Args:
+        family: Only those of this family, such as theory.
         json: Print the result as JSON.
     """
+    families = dict.fromkeys(recipe.family for recipe in all_recipes().values())
+    if family is not None and family not in families:
+        near = did_you_mean(family, families) or f"; there are {', '.join(families)}"
+        raise UsageError(f"no family '{family}'{near}")
+    listed = [recipe for recipe in all_recipes().values() if family in (None, recipe.family)]
     if json:
-        emit_json([recipe.to_json() for recipe in all_recipes().values()])
+        emit_json([recipe.to_json() for recipe in listed])
     else:
-        emit(listing())
+        emit(listing(listed))
     return 0
 
 
-def listing() -> str:
-    """Return the table of all recipes."""
-    by_family = sorted(all_recipes().values(), key=lambda recipe: (recipe.family, recipe.name))
+def listing(listed: Sequence[Recipe] | None = None) -> str:
+    """Return the table of some recipes, by default of all."""
+    by_family = sorted(listed or all_recipes().values(), key=lambda recipe: (recipe.family, recipe.name))
     width = max(len(recipe.name) for recipe in by_family)
     blocks = [
         f"{family}\n" + table([(recipe.name.ljust(width), recipe.summary) for recipe in group])

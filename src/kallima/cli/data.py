@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kallima.arguments import REQUIRED, Parameter, from_options
-from kallima.cli.output import emit, emit_json, is_first, table
+from kallima.cli.output import emit, emit_json, is_first, messages, table
 from kallima.cli.parsing import JSON, Command
 from kallima.data.spec import Attributes, Field, Image, Label, Points
 from kallima.errors import UsageError
@@ -83,6 +83,28 @@ def _prepare(*, source: str, **view: Any) -> int:
     return 0
 
 
+def _statistics(*, source: str, out: str, features: str = "auto", device: str = "auto", **view: Any) -> int:
+    if not out.endswith(".npz"):
+        raise UsageError(f"--out {out} must end in .npz")
+    dataset = _prepared(source, **view)
+
+    from kallima.evaluation import make_extractor, reference_statistics
+    from kallima.training.precision import choose_device
+
+    where = choose_device(device)
+    with messages(), _progress("extracting") as progress:
+        reference = reference_statistics(
+            dataset,
+            make_extractor(features, dataset, device=where),
+            device=where,
+            progress=lambda what, done, total: progress(done, total),
+        )
+    reference.write(out)
+    count = reference.moments.count
+    emit(f"{out}: {count:,} images of {dataset.name} ({dataset.split}), features {reference.extractor}")
+    return 0
+
+
 def _prepared(
     source: str, *, split: str = "train", key: str | None = None, skip_bad: bool = False, **view: Any
 ) -> "Dataset":
@@ -138,6 +160,13 @@ PICTURE = [
 ]
 
 
+STATISTICS = [
+    Parameter("out", str, REQUIRED, "The file to write, an .npz."),
+    Parameter("features", str, "auto", "What images are described by, as for kallima evaluate."),
+    Parameter("device", str, "auto", "auto, cpu, cuda, cuda:1 or mps."),
+]
+
+
 def _command(name: str, description: str, run: Callable[..., int], *parameters: Parameter) -> Command:
     return Command(f"data {name}", description, {"options": parameters}, run)
 
@@ -160,5 +189,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Command]] = {
         "Decode the examples into the cache, as a training with the same options would.",
         _prepare,
         *(SOURCE, SPLIT, *_VIEW),
+    ),
+    "data statistics": lambda words: _command(
+        "statistics",
+        "Write the moments mu and sigma of the features of all images into an .npz, with how they were made. "
+        "kallima evaluate --data takes the file, and other tools read mu and sigma.",
+        _statistics,
+        *(SOURCE, *STATISTICS, SPLIT, *_VIEW),
     ),
 }

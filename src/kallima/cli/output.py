@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import logging
 import math
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 NARROWEST = 20  # characters: the least to wrap a column to
@@ -60,3 +62,24 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
             )
         ]
     return "\n".join(lines)
+
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Show what the evaluation logs (a probe in training, a metric left out) as messages, above any bar."""
+    from tqdm import tqdm
+
+    class Messages(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if is_first():
+                tqdm.write(self.format(record), file=sys.stderr)
+
+    logger, handler = logging.getLogger("kallima.evaluation"), Messages()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -19,7 +19,7 @@ JSON = Parameter("json", bool, False, "Print the result as JSON.")
 
 _SHORT = {"count": "-n"}
 _METAVARS = {"data": "SOURCE", "samples": "SAMPLES", "out": "PATH", "runs": "RUN"}
-_TYPES = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
+_TYPES = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: ""}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,6 @@
 """`kallima train`, `resume`, `sample`, `evaluate`, `report` and `compare`: the API's functions, told to a terminal."""
 
-import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kallima import api
 from kallima.arguments import REQUIRED, Parameter, from_options, from_signature
 from kallima.cli.catalogue import listing
-from kallima.cli.output import emit, emit_json, is_first, tell
+from kallima.cli.output import emit, emit_json, messages, tell
 from kallima.cli.parsing import JSON, Command, command
 from kallima.errors import UsageError
 from kallima.options import DataOptions, TrainingOptions
@@ -75,7 +72,7 @@ def _resume(*, json: bool = False, **given: Any) -> int:
 
 
 def _finish(run: "Run", *, json: bool) -> int:
-    """Say where the run is; the exit code is that of the signal that ended it early, if one did."""
+    """Say where the run is; the exit code tells whether a signal or the doctor ended it early."""
     report = run.path / "report.html"
     if json:
         found = str(report) if report.is_file() else None
@@ -87,7 +84,9 @@ def _finish(run: "Run", *, json: bool) -> int:
                 tell(f"report:   {report}")
             tell(f"samples:  kallima sample {run} -n 64 --out grid.png")
             tell(f"scores:   kallima evaluate {run}")
-    return 128 + run.signal if run.signal else 0
+    if run.signal:
+        return 128 + run.signal
+    return 1 if run.status == "stopped" else 0
 
 
 def _sample(*, run: str, out: str, **given: Any) -> int:
@@ -97,7 +96,7 @@ def _sample(*, run: str, out: str, **given: Any) -> int:
 
 
 def _evaluate(*, json: bool = False, **given: Any) -> int:
-    with _messages():
+    with messages():
         scores = api.evaluate(**given)
 
     from kallima.evaluation.score import table  # with torch, which a mistake in the words needs not wait for
@@ -116,27 +115,6 @@ def _evaluate_command() -> Command:
     own = [p for p in made.parameters if p.name not in [other.name for other in seen]]
     own = [replace(p, hint=str | None, positional=p.name == "run") if p.name in paths else p for p in own]
     return replace(made, groups={"options": own, "how images are seen": seen})
-
-
-@contextmanager
-def _messages() -> Iterator[None]:
-    """Show what the evaluation logs (a probe in training, a metric left out) as messages, above any bar."""
-    from tqdm import tqdm
-
-    class Messages(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if is_first():
-                tqdm.write(self.format(record), file=sys.stderr)
-
-    logger, handler = logging.getLogger("kallima.evaluation"), Messages()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 def _report(*, run: str) -> int:

@@ -20,7 +20,10 @@ EMBEDDED: dict[str, tuple[str, str]] = {
     "ring": ("kallima.data.points:Ring", "points of narrow Gaussians on a circle"),
     "grid": ("kallima.data.points:Grid", "points of narrow Gaussians on a square grid"),
     "spiral": ("kallima.data.points:Spiral", "points along a spiral"),
+    "mixture": ("kallima.data.points:TwoGaussians", "points of two normal distributions on a line"),
     "two-moons": ("kallima.data.points:TwoMoons", "points along two interlocked half circles"),
+    "segment": ("kallima.data.points:Segment", "points of a straight segment in the plane, for theory"),
+    "dirac": ("kallima.data.points:Dirac", "one point on a line, over and over, for theory"),
 }
 """The sets that need no file: where each is made, and what it holds, in a line."""
 

@@ -1,8 +1,9 @@
-"""Point sets in the plane, each with its exact density: `gaussian`, `ring`, `grid`, `spiral`, `two-moons`.
+"""Point sets with their exact densities: `gaussian`, `ring`, `grid`, `spiral`, `two-moons`, and on a line `mixture`.
 
-Each is a set of centres blurred by isotropic Gaussian noise: p(x) = Σₖ wₖ N(x; cₖ, σ²I). For the mixtures the centres
-are the modes; for the curves they are the nodes of a Gauss-Legendre rule along the curve, close enough together that
-the sum is the integral (log p to 1e-8 within ten deviations of the curve, to 1e-4 at twenty).
+Each of these is a set of centres blurred by isotropic Gaussian noise: p(x) = Σₖ wₖ N(x; cₖ, σ²I). For the mixtures the
+centres are the modes; for the curves they are the nodes of a Gauss-Legendre rule along the curve, close enough together
+that the sum is the integral (log p to 1e-8 within ten deviations of the curve, to 1e-4 at twenty).
+`segment` and `dirac` are too thin to have a density: theory is told on them.
 """
 
 import hashlib
@@ -23,39 +24,17 @@ _CHUNK = 1 << 21  # distances held at once
 
 
 class PointSet(Embedded, PointSource):
-    """Points (x, y) around centres, blurred by noise of standard deviation `deviation`.
+    """Points by themselves. A split is a fixed draw of 50,000 (train) or 10,000 (test); `draw` gives fresh ones."""
 
-    A split is a fixed draw of 50,000 (train) or 10,000 (test); `draw` gives fresh ones.
-    """
-
-    deviation: ClassVar[float]
     fields: Mapping[str, Field] = {"points": Points(2)}
 
     @abstractmethod
-    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return centres float64 (K, 2) and their weights float64 (K,), which add up to 1."""
-
-    @abstractmethod
-    def centres(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the centres of `count` points: float64 (count, 2)."""
-
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Return fresh points: float32 (count, 2)."""
-        noise = rng.standard_normal((count, 2)) * self.deviation
-        return (self.centres(count, rng) + noise).astype(np.float32)
+        """Return fresh points: float32 (count, D)."""
 
-    def log_density(self, points: np.ndarray) -> np.ndarray:
-        """Return log p at (N, 2) points, in nats: float64 (N,)."""
-        centres, weights = self.nodes()
-        points = np.asarray(points, dtype=np.float64)
-        result = np.empty(len(points))
-        size = max(1, _CHUNK // len(centres))
-        for start in range(0, len(points), size):
-            part = points[start : start + size, None, :]
-            exponents = np.log(weights) - ((part - centres) ** 2).sum(-1) / (2 * self.deviation**2)  # (size, K)
-            largest = exponents.max(-1)
-            result[start : start + size] = largest + np.log(np.exp(exponents - largest[:, None]).sum(-1))
-        return result - np.log(2 * np.pi * self.deviation**2)
+    def log_density(self, points: np.ndarray) -> np.ndarray | None:
+        """Return log p at (N, D) points, in nats: float64 (N,); None for a set without a density."""
+        return None
 
     @cached_property
     def _points(self) -> np.ndarray:
@@ -73,7 +52,39 @@ class PointSet(Embedded, PointSource):
         return hashlib.sha256(self._points.astype("<f4").tobytes()).hexdigest()
 
 
-class Mixture(PointSet):
+class Blurred(PointSet):
+    """Centres with noise of standard deviation `deviation` in every direction."""
+
+    deviation: ClassVar[float]
+
+    @abstractmethod
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return centres float64 (K, D) and their weights float64 (K,), which add up to 1."""
+
+    @abstractmethod
+    def centres(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw the centres of `count` points: float64 (count, D)."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return fresh points: float32 (count, D)."""
+        noise = rng.standard_normal((count, self.nodes()[0].shape[1])) * self.deviation
+        return (self.centres(count, rng) + noise).astype(np.float32)
+
+    def log_density(self, points: np.ndarray) -> np.ndarray:
+        """Return log p at (N, D) points, in nats: float64 (N,)."""
+        centres, weights = self.nodes()
+        points = np.asarray(points, dtype=np.float64)
+        result = np.empty(len(points))
+        size = max(1, _CHUNK // len(centres))
+        for start in range(0, len(points), size):
+            part = points[start : start + size, None, :]
+            exponents = np.log(weights) - ((part - centres) ** 2).sum(-1) / (2 * self.deviation**2)  # (size, K)
+            largest = exponents.max(-1)
+            result[start : start + size] = largest + np.log(np.exp(exponents - largest[:, None]).sum(-1))
+        return result - centres.shape[1] / 2 * np.log(2 * np.pi * self.deviation**2)
+
+
+class Mixture(Blurred):
     """Equally likely Gaussians around `modes`."""
 
     modes: ClassVar[np.ndarray]
@@ -90,7 +101,7 @@ class Mixture(PointSet):
         return self.modes[rng.integers(len(self.modes), size=count)]
 
 
-class Curve(PointSet):
+class Curve(Blurred):
     """Points along `pieces` equally likely curves, each over a parameter u in [0, 1] of density `weight`."""
 
     pieces: ClassVar[int] = 1
@@ -143,6 +154,14 @@ class Grid(Mixture):
     modes: ClassVar[np.ndarray] = np.stack(np.meshgrid(*[[-4.0, -2.0, 0.0, 2.0, 4.0]] * 2), -1).reshape(-1, 2)
 
 
+class TwoGaussians(Mixture):
+    """Two Gaussians of deviation 0.5 at -2 and 2 on a line: the set on which theory is told."""
+
+    title, deviation = "mixture", 0.5
+    fields: Mapping[str, Field] = {"points": Points(1)}
+    modes: ClassVar[np.ndarray] = np.array([[-2.0], [2.0]])
+
+
 class Spiral(Curve):
     """Two turns of an Archimedean spiral out to radius 2, deviation 0.05; the parameter's square is uniform.
 
@@ -173,3 +192,25 @@ class TwoMoons(Curve):
         """Return (cos πu, sin πu) on the upper moon, (1 - cos πu, ½ - sin πu) on the lower."""
         upper = np.stack([np.cos(np.pi * u), np.sin(np.pi * u)], -1)
         return np.where(piece[:, None] == 0, upper, (1.0, 0.5) - upper)
+
+
+class Segment(PointSet):
+    """Points (0, u), u uniform in [0, 1]: one of the two parallel lines of Arjovsky et al. 2017, Example 1."""
+
+    title = "segment"
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return fresh points: float32 (count, 2)."""
+        return np.stack([np.zeros(count), rng.random(count)], -1).astype(np.float32)
+
+
+class Dirac(PointSet):
+    """Every point is 0, on a line: the data of Dirac-GAN (Mescheder et al. 2018)."""
+
+    title = "dirac"
+    fields: Mapping[str, Field] = {"points": Points(1)}
+    modes: ClassVar[np.ndarray] = np.zeros((1, 1))
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return zeros: float32 (count, 1)."""
+        return np.zeros((count, 1), np.float32)

@@ -106,6 +106,21 @@ class ImageSet:
         if self.data is not None and not isinstance(self.data, Arrays):
             self.indices = draw(self.data, seed, count)
 
+    def rest(self) -> "ImageSet | None":
+        """Return the examples that `limit` left out, if any."""
+        if self.data is None or self.indices is None or len(self.indices) == len(self.data):
+            return None
+        rest = ImageSet(self.data, self.what)
+        rest.indices = np.setdiff1d(np.arange(len(self.data)), self.indices)
+        return rest
+
+    def pictures(self, places: Tensor) -> Tensor | None:
+        """Return the images uint8 (…, H, W, C) at indices int64 (…) of the data; None of blocks, which are gone."""
+        if self.data is None:
+            return None
+        images = self.data.read(places.flatten().cpu().numpy())["image"]
+        return images.view(*places.shape, *images.shape[1:])
+
     def blocks(self, rank: int = 0, world: int = 1) -> Iterator[Block]:
         """Yield the examples, a thousand or so at a time; of many processes each takes every `world`-th.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from kallima.errors import DataError
 from kallima.evaluation.examples import Block, ImageSet, Progress
 from kallima.evaluation.features.extractor import FeatureExtractor, class_probabilities, features_and_logits
+from kallima.evaluation.memorisation import TrainingSearch
 from kallima.evaluation.moments import FoldedMoments
 from kallima.evaluation.processes import Processes
 
@@ -87,13 +88,46 @@ def gather(
         needs.discard("moments")  # had from the features
     if images.count is not None:
         _demand_two(images.count, images.what)
-    keeper = _Keeper(images, needs, extractor, torch.device(device), processes)
+    keeper = _Keeper(images, needs, extractor, device, processes)
     for block in images.blocks(processes.rank, processes.count):
         keeper.take(block)
         if progress is not None:
             done = min(keeper.count * processes.count, images.count or keeper.count * processes.count)
             progress(f"reading {images.what}", done, images.count or 0)
     return keeper.finish()
+
+
+def look_at_all(
+    search: TrainingSearch,
+    images: ImageSet,
+    gathered: Gathered,
+    extractor: FeatureExtractor,
+    *,
+    device: torch.device | str = "cpu",
+    processes: Processes | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Search a whole set: what was `gathered` of it, then what `limit` left out, block by block and keeping nothing.
+
+    Of several processes each looks at its share, and all know the result.
+
+    Raises:
+        DataError: there are features that are not finite.
+    """
+    processes = processes or Processes()
+    indices = torch.arange(gathered.count) if images.indices is None else torch.from_numpy(images.indices)
+    share = slice(processes.rank, None, processes.count)
+    search.look(gathered.features[share], indices[share])
+    if (rest := images.rest()) is not None:
+        assert rest.indices is not None
+        total, done = len(rest.indices), 0
+        for block in rest.blocks(processes.rank, processes.count):
+            features, _ = _extracted(rest, block, extractor)
+            search.look(features.float().to(_device(device)), torch.from_numpy(rest.indices)[block.positions])
+            done += len(block.positions)
+            if progress is not None:
+                progress("looking for copies", min(done * processes.count, total), total)
+    search.join(processes)
 
 
 class _Keeper:
@@ -104,12 +138,11 @@ class _Keeper:
         images: ImageSet,
         needs: set[Need],
         extractor: FeatureExtractor | None,
-        device: torch.device,
+        device: torch.device | str,
         processes: Processes,
     ):
         self.images, self.needs, self.extractor, self.processes = images, needs, extractor, processes
-        # other accelerators lack float64, in which metrics reckon
-        self.device = device if device.type == "cuda" else torch.device("cpu")
+        self.device = _device(device)
         self.count = 0
         self.rows: dict[Need, _Rows] = {need: _Rows() for need in needs if need != "moments"}
         self.positions = _Rows()
@@ -141,20 +174,8 @@ class _Keeper:
 
     def _extract(self, block: Block) -> dict[Need, Tensor]:
         assert self.extractor is not None
-        features, logits = features_and_logits(self.extractor, block.images, logits="probabilities" in self.needs)
-        if features.ndim != 2 or len(features) != len(block.images):
-            raise DataError(
-                f"the {self.extractor.name} extractor made {tuple(features.shape)} of {len(block.images)} images: "
-                f"it must return ({len(block.images)}, d)"
-            )
-        for values in (features, logits):
-            if values is not None and not values.isfinite().all():
-                kind = self.images.what.removeprefix("the ").removesuffix(" images")
-                raise DataError(
-                    f"the {self.extractor.name} features of the {kind} images hold NaN or infinity"
-                    if kind != "samples"
-                    else f"the {self.extractor.name} features of the samples hold NaN or infinity"
-                )
+        logits_too = "probabilities" in self.needs
+        features, logits = _extracted(self.images, block, self.extractor, logits=logits_too)
         found: dict[Need, Tensor] = {}
         if "features" in self.needs:
             found["features"] = features.float().to(self.device)
@@ -190,6 +211,30 @@ class _Keeper:
         if 0 < self.processes.largest(self.brightest) <= 1:
             notes.append(f"no pixel of {what} is above 1 of 255: were they scaled to 0 … 1?")
         return tuple(notes)
+
+
+def _extracted(
+    images: ImageSet, block: Block, extractor: FeatureExtractor, *, logits: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Return a block's features (n, d), and its logits (n, K) where asked for, once both are known to be sound."""
+    found = features_and_logits(extractor, block.images, logits=logits)
+    if found[0].ndim != 2 or len(found[0]) != len(block.images):
+        raise DataError(
+            f"the {extractor.name} extractor made {tuple(found[0].shape)} of {len(block.images)} images: "
+            f"it must return ({len(block.images)}, d)"
+        )
+    for values in found:
+        if values is not None and not values.isfinite().all():
+            kind = images.what.removeprefix("the ").removesuffix(" images")
+            whose = "the samples" if kind == "samples" else f"the {kind} images"
+            raise DataError(f"the {extractor.name} features of {whose} hold NaN or infinity")
+    return found
+
+
+def _device(device: torch.device | str) -> torch.device:
+    """Return where features are compared: other accelerators lack float64, in which metrics reckon."""
+    wanted = torch.device(device)
+    return wanted if wanted.type == "cuda" else torch.device("cpu")
 
 
 class _Rows:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from kallima.evaluation.arrays import Array
 from kallima.evaluation.birthday import birthday
 from kallima.evaluation.class_fid import class_fid
 from kallima.evaluation.classification_accuracy import Classifier, gan_test, gan_train
@@ -13,10 +14,17 @@ from kallima.evaluation.fid import fid
 from kallima.evaluation.fid_infinity import fid_infinity
 from kallima.evaluation.inception_score import inception_score
 from kallima.evaluation.kid import kid
-from kallima.evaluation.memorisation import memorisation
+from kallima.evaluation.likelihood.parzen import parzen_apart
+from kallima.evaluation.memorisation import TrainingSearch
 from kallima.evaluation.ms_ssim import ms_ssim_diversity
 from kallima.evaluation.ndb import Bins, ndb
 from kallima.evaluation.prdc import Neighbourhoods, neighbourhoods
+from kallima.evaluation.reconstruction import (
+    mean_squared_error,
+    multiscale_similarity,
+    psnr,
+    structural_similarity,
+)
 from kallima.evaluation.score import Measure
 from kallima.evaluation.sliced_wasserstein import sliced_wasserstein
 
@@ -24,7 +32,7 @@ from kallima.evaluation.sliced_wasserstein import sliced_wasserstein
 class Evidence:
     """What was gathered for the chosen metrics; what several of them share is computed once.
 
-    `real` and `held_out` may be absent where no chosen metric needs them. `seed` is for metrics that draw.
+    `real`, `held_out` and `search` may be absent where no chosen metric needs them. `seed` is for metrics that draw.
     """
 
     def __init__(
@@ -32,11 +40,12 @@ class Evidence:
         generated: Gathered,
         real: Gathered | None,
         held_out: Gathered | None,
+        search: TrainingSearch | None = None,
         *,
         seed: int,
         progress: Progress | None = None,
     ):
-        self.generated, self._real, self._held_out = generated, real, held_out
+        self.generated, self._real, self._held_out, self._search = generated, real, held_out, search
         self.seed, self.progress = seed, progress
 
     @property
@@ -50,6 +59,12 @@ class Evidence:
         """Real images that the generator has not seen."""
         assert self._held_out is not None
         return self._held_out
+
+    @property
+    def search(self) -> TrainingSearch:
+        """What was found near to the samples among all real images."""
+        assert self._search is not None
+        return self._search
 
     @cached_property
     def neighbourhoods(self) -> Neighbourhoods:
@@ -72,7 +87,9 @@ class ImageMetric:
     """How a metric is computed, and from what: only what the chosen metrics need is read, extracted and kept.
 
     `generated`, `real` and `held_out` say what is needed of each set. What is not `by_default` is computed where it is
-    asked for by name: it is slow, or answers a question of its own.
+    asked for by name: it is slow, or answers a question of its own. What `searches` looks at all real images, however
+    few the others use. What is `paired` compares sample i with real image i. `range` is that of the pixels, for what
+    extracts no features.
     """
 
     measure: Callable[[Evidence], Measure]
@@ -80,6 +97,9 @@ class ImageMetric:
     real: tuple[Need, ...] = ()
     held_out: tuple[Need, ...] = ()
     by_default: bool = True
+    searches: bool = False
+    paired: bool = False
+    range: str = "0 … 255"
 
     def needs(self, need: Need) -> bool:
         """Say whether it needs this of any set."""
@@ -90,6 +110,22 @@ _FEATURES: tuple[Need, ...] = ("features",)
 _MOMENTS: tuple[Need, ...] = ("moments",)
 _IMAGES: tuple[Need, ...] = ("images",)
 _LABELLED: tuple[Need, ...] = ("images", "labels")
+
+
+def _of_pairs(compare: Callable[[Array, Array], Measure]) -> ImageMetric:
+    """Return a metric of reconstructions; that they are such only the user knows, who names it."""
+
+    def measure(evidence: Evidence) -> Measure:
+        found = compare(evidence.real.images.cpu(), evidence.generated.images.cpu())
+        return found._replace(notes=(*found.notes, "sample i against real image i, in their order"))
+
+    return ImageMetric(measure, _IMAGES, _IMAGES, by_default=False, paired=True)
+
+
+def _parzen(evidence: Evidence) -> Measure:
+    sets = (evidence.generated.images.cpu().numpy() / 255, evidence.real.images.cpu().numpy() / 255)
+    return parzen_apart(*sets, seed=evidence.seed)
+
 
 # In the order of METRICS, which describes them.
 IMAGE_METRICS: dict[str, ImageMetric] = {
@@ -139,10 +175,11 @@ IMAGE_METRICS: dict[str, ImageMetric] = {
     "bin-divergence": ImageMetric(lambda e: e.bins.divergence, _FEATURES, _FEATURES),
     "birthday": ImageMetric(lambda e: birthday(e.real.features, e.generated.features), _FEATURES, _FEATURES),
     "memorisation": ImageMetric(
-        lambda e: memorisation(e.generated.features, e.real.features, e.held_out.features, seed=e.seed),
+        lambda e: e.search.memorisation(seed=e.seed),
         _FEATURES,
         _FEATURES,
         _FEATURES,
+        searches=True,
     ),
     "gan-train": ImageMetric(
         lambda e: gan_train(
@@ -171,4 +208,11 @@ IMAGE_METRICS: dict[str, ImageMetric] = {
         _LABELLED,
         by_default=False,
     ),
+    "mse": _of_pairs(mean_squared_error),
+    "psnr": _of_pairs(psnr),
+    "ssim": _of_pairs(structural_similarity),
+    "reconstruction-ms-ssim": _of_pairs(multiscale_similarity),
+    "parzen": ImageMetric(_parzen, _IMAGES, _IMAGES, by_default=False, range="[0, 1]"),
 }
+
+PAIRED = frozenset(name for name, metric in IMAGE_METRICS.items() if metric.paired)

@@ -12,13 +12,15 @@ import torch
 from kallima import __version__
 from kallima.data.spec import Image
 from kallima.errors import DataError
+from kallima.evaluation.arrays import alike
 from kallima.evaluation.examples import Arrays, Images, ImageSet, Progress, check_alike
-from kallima.evaluation.extraction import EXTRACTED, Gathered, Need, gather
+from kallima.evaluation.extraction import EXTRACTED, Gathered, Need, gather, look_at_all
 from kallima.evaluation.features import FeatureExtractor, make_extractor
 from kallima.evaluation.features.extractor import Classifier
 from kallima.evaluation.features.own import OwnFeatures
-from kallima.evaluation.image_metrics import IMAGE_METRICS, Evidence, ImageMetric
-from kallima.evaluation.metrics import METRICS, choose
+from kallima.evaluation.image_metrics import IMAGE_METRICS, PAIRED, Evidence, ImageMetric
+from kallima.evaluation.memorisation import Neighbours, TrainingSearch
+from kallima.evaluation.metrics import METRICS, choose, foreign
 from kallima.evaluation.processes import Processes
 from kallima.evaluation.reference import Reference, reference_of
 from kallima.evaluation.score import Score, now
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from kallima.data.dataset import Dataset
 
 _log = logging.getLogger(__name__)
+
+SUSPECTS = 12  # samples that a picture of the nearest training images shows
 
 NO_LOGITS = "needs an extractor that tells classes apart, as probe and inception do"
 
@@ -46,6 +50,7 @@ def evaluate_images(
     device: torch.device | str = "cpu",
     distributed: bool = False,
     progress: Progress | None = None,
+    suspects: Callable[[torch.Tensor], None] | None = None,
 ) -> list[Score]:
     """Score generated images against real ones, each score with its receipt.
 
@@ -62,12 +67,16 @@ def evaluate_images(
         generated_labels: classes (N,) of generated images given as an array.
         real_labels: classes of real images given as an array.
         held_out: real images that the generator was not trained on, for the metrics of memorisation.
-        real_limit: how many examples of a real data set to use at most; arrays are used whole.
+        real_limit: how many examples of a real data set to use at most; arrays are used whole, and so is a data set
+            where pairs are compared. Memorisation looks for
+            copies among all of them.
         seed: decides which real examples are used, and what metrics draw.
         device: where features are extracted and compared.
         distributed: every process of the torch.distributed group makes this call with the same arguments, reads its
             share, and returns the same scores.
         progress: hears what is being done.
+        suspects: is given pictures uint8 (R, 4, H, W, C) where memorisation is judged, of samples and real images that
+            can be read again: the samples nearest to a real image, each before its three nearest, nearest pairs first.
 
     Raises:
         UsageError: a metric or extractor is unknown or does not apply to this data.
@@ -75,7 +84,8 @@ def evaluate_images(
     """
     processes = Processes.of_group() if distributed else Processes()
     sets = _sets(generated, real, held_out, generated_labels, real_labels)
-    if (truth := sets.real) is not None:
+    paired = any(name in PAIRED for name in metrics or ())
+    if (truth := sets.real) is not None and not paired:  # every sample needs its partner
         truth.limit(real_limit, seed)
     choose(metrics, _available(sets, None, metrics), _reasons(sets, None))  # before an extractor takes its time
     asked = [IMAGE_METRICS[name] for name in metrics if name in IMAGE_METRICS] if metrics else None
@@ -84,6 +94,8 @@ def evaluate_images(
         extractor = _extractor(features, labelled or _source(sets), device)
     names = choose(metrics, _available(sets, extractor, metrics), _reasons(sets, extractor))
     chosen = [IMAGE_METRICS[name] for name in names]
+    if paired and truth is not None and sets.generated.count is not None and truth.count is not None:
+        alike("samples", sets.generated.count, "real images", truth.count)
 
     start = time.perf_counter()
 
@@ -104,7 +116,17 @@ def evaluate_images(
     held_out_needs = {need for metric in chosen for need in metric.held_out}
     apart = read(sets.held_out, held_out_needs) if sets.held_out and held_out_needs else None
     made = read(sets.generated, {need for metric in chosen for need in metric.generated})
-    evidence = Evidence(made, found, apart, seed=seed, progress=progress)
+    search: TrainingSearch | None = None
+    if any(metric.searches for metric in chosen):
+        assert truth is not None
+        assert extractor is not None
+        assert found is not None
+        assert apart is not None
+        search = TrainingSearch(made.features, apart.features)
+        look_at_all(search, truth, found, extractor, device=device, processes=processes, progress=progress)
+        if suspects is not None:
+            _show(search.neighbours(SUSPECTS), sets.generated, truth, suspects)
+    evidence = Evidence(made, found, apart, search, seed=seed, progress=progress)
     extracting = time.perf_counter() - start
 
     scores = []
@@ -131,8 +153,8 @@ def evaluate_images(
                 extractor_hash=used.version if used else None,
                 extractor_accuracy=used.accuracy if used else None,
                 resize=used.resize if used else None,
-                range=used.range if used else "0 … 255",
-                real=found.count if found and metric.real else 0,
+                range=used.range if used else metric.range,
+                real=search.seen if search and metric.searches else found.count if found and metric.real else 0,
                 generated=made.count,
                 data=known.name if known else "-",
                 split=known.split if known else "-",
@@ -142,11 +164,20 @@ def evaluate_images(
                 metric_version=METRICS[name].version,
                 data_fingerprint=known.fingerprint if known else None,
                 view=known.view if known else None,
+                held_out=apart.count if apart and metric.held_out else None,
+                held_out_fingerprint=sets.held_out.fingerprint if sets.held_out and metric.held_out else None,
                 time=now(),
                 notes=(*measure.notes, *(n for side in sides for n in side.notes), *(used.notes if used else ())),
             )
         )
     return scores
+
+
+def _show(near: Neighbours, samples: ImageSet, real: ImageSet, suspects: Callable[[torch.Tensor], None]) -> None:
+    """Hand over pictures of the samples with their neighbours, where both can be read again."""
+    ours, theirs = samples.pictures(near.generated), real.pictures(near.training)
+    if ours is not None and theirs is not None:
+        suspects(torch.cat([ours[:, None], theirs], 1))
 
 
 @dataclass
@@ -209,7 +240,7 @@ def _available(sets: _Sets, extractor: FeatureExtractor | None, asked: Sequence[
 
 def _reasons(sets: _Sets, extractor: FeatureExtractor | None) -> dict[str, str]:
     """Say of each metric that does not apply here why not."""
-    reasons = {name: f"judges {m.field}, and the data is images" for name, m in METRICS.items() if m.field != "image"}
+    reasons = foreign("image")
     for name, metric in IMAGE_METRICS.items():
         if (reason := _reason(metric, sets, extractor)) is not None:
             reasons[name] = reason

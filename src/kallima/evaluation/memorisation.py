@@ -4,6 +4,7 @@ A generated image is suspect where it lies closer to its nearest training image 
 images do to theirs. A generator as new as fresh data has a rate of about q, one that copies a rate of 1, one whose
 images are unlike all data a rate of 0: read it beside precision. A rate alone says nothing without that control, since
 the nearest training image is always near in some dimension (Meehan et al. 2020, arXiv:2004.05675, compare alike).
+All training images are looked at, block by block: of a sample of them most copies would have no original.
 """
 
 from dataclasses import dataclass
@@ -13,11 +14,63 @@ from torch import Tensor
 
 from kallima.evaluation.arrays import Array
 from kallima.evaluation.inputs import feature_sets, image_sets
-from kallima.evaluation.nearest import nearest
+from kallima.evaluation.nearest import Search
+from kallima.evaluation.processes import Processes
 from kallima.evaluation.score import Measure
 
 QUANTILE = 0.05
+NEIGHBOURS = 3
 _DRAWS = 500
+
+
+class TrainingSearch:
+    """Looks for what generated and held-out examples are near to among training ones, which come block by block.
+
+    `generated` (M, d) and `held_out` (H, d) are features; `seen` counts the training examples that were looked at.
+    """
+
+    def __init__(self, generated: Tensor, held_out: Tensor, count: int = NEIGHBOURS):
+        self._generated, self._held_out, self.seen = Search(generated, count), Search(held_out), 0
+
+    def look(self, training: Tensor, indices: Tensor) -> None:
+        """Look among training features (N, d) of the examples at these indices (N,)."""
+        self._generated.look(training, indices)
+        self._held_out.look(training, indices)
+        self.seen += len(training)
+
+    def join(self, processes: Processes) -> None:
+        """Let every process know what all of them have found."""
+        self._generated.join(processes)
+        self._held_out.join(processes)
+        self.seen = processes.total(self.seen)
+
+    def memorisation(self, *, quantile: float = QUANTILE, seed: int = 0) -> Measure:
+        """Return the share of generated examples nearer to a training one than the q-quantile of the held-out."""
+        assert 0 < quantile < 1
+        ours, theirs = (found.distances[:, 0].cpu().sort().values for found in (self._generated, self._held_out))
+        threshold = _quantile(theirs, quantile)
+        value = _share_within(ours, threshold)
+        rng = torch.Generator().manual_seed(seed)
+        replicates = []
+        for _ in range(_DRAWS):
+            control_again, ours_again = (x[torch.randint(len(x), (len(x),), generator=rng)] for x in (theirs, ours))
+            replicates.append(_share_within(ours_again, _quantile(control_again, quantile)))
+        spread = torch.tensor(replicates, dtype=torch.float64).std().item()
+        notes = [
+            f"nearer to one of {self.seen:,} training images than {quantile:.0%} of {len(theirs):,} held-out images "
+            f"are: {quantile:.0%} is what fresh data has"
+        ]
+        if (copies := int((ours == 0).sum())) > 0:
+            notes.append(f"{copies:,} of {len(ours):,} generated images are exact copies in these features")
+        if (same := _share_within(theirs, threshold)) > 1.5 * quantile:
+            notes.append(f"many held-out images are as near as the quantile: {same:.1%} of them count too")
+        if len(theirs) * quantile < 5:
+            notes.append(f"{len(theirs):,} held-out images are few for their {quantile:.0%} quantile")
+        return Measure(value, spread, f"bootstrap of generated and held-out examples, {_DRAWS} draws", tuple(notes))
+
+    def neighbours(self, rows: int | None = None) -> "Neighbours":
+        """Return the nearest training examples of generated ones, nearest pairs first, of at most `rows` of them."""
+        return _nearest_first(self._generated, self.seen, rows)
 
 
 def memorisation(
@@ -31,28 +84,10 @@ def memorisation(
     Raises:
         DataError: the sets do not go together, have fewer than two examples, or hold NaN.
     """
-    assert 0 < quantile < 1
     training, generated, control = feature_sets({"training": training, "generated": generated, "held-out": held_out})
-    ours, theirs = (nearest(x, training)[0][:, 0].cpu().sort().values for x in (generated, control))
-    threshold = _quantile(theirs, quantile)
-    value = _share_within(ours, threshold)
-    rng = torch.Generator().manual_seed(seed)
-    replicates = []
-    for _ in range(_DRAWS):
-        control_again, ours_again = (x[torch.randint(len(x), (len(x),), generator=rng)] for x in (theirs, ours))
-        replicates.append(_share_within(ours_again, _quantile(control_again, quantile)))
-    spread = torch.tensor(replicates, dtype=torch.float64).std().item()
-    notes = [
-        f"nearer to a training image than {quantile:.0%} of {len(theirs):,} held-out images are: "
-        f"{quantile:.0%} is what fresh data has"
-    ]
-    if (copies := int((ours == 0).sum())) > 0:
-        notes.append(f"{copies:,} of {len(ours):,} generated images are exact copies in these features")
-    if (same := _share_within(theirs, threshold)) > 1.5 * quantile:
-        notes.append(f"many held-out images are as near as the quantile: {same:.1%} of them count too")
-    if len(theirs) * quantile < 5:
-        notes.append(f"{len(theirs):,} held-out images are few for their {quantile:.0%} quantile")
-    return Measure(value, spread, f"bootstrap of generated and held-out examples, {_DRAWS} draws", tuple(notes))
+    search = TrainingSearch(generated, control, 1)
+    search.look(training, torch.arange(len(training)))
+    return search.memorisation(quantile=quantile, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -78,7 +113,9 @@ class Neighbours:
         return torch.cat([ours[self.generated.to(ours.device)][:, None], near], 1)
 
 
-def nearest_training(generated: Array, training: Array, *, count: int = 3, rows: int | None = None) -> Neighbours:
+def nearest_training(
+    generated: Array, training: Array, *, count: int = NEIGHBOURS, rows: int | None = None
+) -> Neighbours:
     """Return the `count` nearest training features (N, d) of each of (M, d) generated ones, nearest pairs first.
 
     At most `rows` generated examples, by default all.
@@ -87,9 +124,14 @@ def nearest_training(generated: Array, training: Array, *, count: int = 3, rows:
         DataError: the sets do not go together, or hold NaN.
     """
     references, queries = feature_sets({"training": training, "generated": generated}, 1)
-    distances, indices = nearest(queries, references, min(count, len(references)))
-    order = distances[:, 0].argsort(stable=True)[:rows]
-    return Neighbours(order, indices[order], distances[order])
+    search = Search(queries, count)
+    search.look(references, torch.arange(len(references)))
+    return _nearest_first(search, len(references), rows)
+
+
+def _nearest_first(search: Search, seen: int, rows: int | None) -> Neighbours:
+    order = search.distances[:, 0].argsort(stable=True)[:rows]
+    return Neighbours(order, search.indices[order, :seen], search.distances[order, :seen])
 
 
 def _quantile(ascending: Tensor, quantile: float) -> float:

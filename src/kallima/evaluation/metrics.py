@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from kallima import __version__
 from kallima.errors import UsageError, did_you_mean
-from kallima.evaluation.score import Direction
+from kallima.evaluation.score import Direction, Measure, Score, now
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a metric says in plain words, which way is better, and the field it judges ("image" or "points").
+    """What a metric says in plain words, which way is better, and the field it judges.
+
+    That is "image", "points" or "text", several as in "image or points", or "latent": the system's own codes.
 
     `version` is raised by one whenever the metric's definition changes: values of two versions do not compare.
     """
@@ -40,6 +43,11 @@ METRICS: dict[str, Metric] = {
     "memorisation": Metric("share of generated images suspiciously near to a real one", "lower", "image"),
     "gan-train": Metric("accuracy on held-out images of a classifier of generated ones", "higher", "image"),
     "gan-test": Metric("accuracy on generated images of a classifier of real ones", "higher", "image"),
+    "mse": Metric("mean squared error of reconstructions, pixels from 0 to 255", "lower", "image"),
+    "psnr": Metric("peak signal-to-noise ratio of reconstructions, dB", "higher", "image"),
+    "ssim": Metric("structural similarity of reconstructions to their originals", "higher", "image"),
+    "reconstruction-ms-ssim": Metric("the same at several scales", "higher", "image"),
+    "parzen": Metric("log-likelihood of real examples under windows at the samples, nats", "higher", "image or points"),
     "modes": Metric("modes that hold at least one high-quality point", "higher", "points"),
     "high-quality": Metric("share of points within three standard deviations of a mode", "higher", "points"),
     "reverse-kl": Metric("divergence of the generated histogram of modes from the true one, nats", "lower", "points"),
@@ -47,7 +55,24 @@ METRICS: dict[str, Metric] = {
     "energy-distance": Metric("energy distance between generated and real points", "lower", "points"),
     "mmd": Metric("kernel distance between generated and real points, with a permutation test", "lower", "points"),
     "wasserstein": Metric("mean way from generated to real points, in their own units", "lower", "points"),
+    "bleu": Metric("n-grams of generated texts that some real text has, 0 to 100", "higher", "text"),
+    "self-bleu": Metric("n-grams that another generated text has too, 0 to 100 (100 for copies)", "lower", "text"),
+    "distinct-1": Metric("share of the words that differ", "higher", "text"),
+    "distinct-2": Metric("share of the pairs of words that differ", "higher", "text"),
+    "perplexity": Metric("how unlikely the texts are to a model of three words of the real ones", "lower", "text"),
+    "paired-bleu": Metric("BLEU of each text against its own reference, 0 to 100", "higher", "text"),
+    "rouge": Metric("longest common subsequence with its own reference, F1 (ROUGE-L)", "higher", "text"),
+    "rouge-1": Metric("words shared with its own reference, F1", "higher", "text"),
+    "rouge-2": Metric("pairs of words shared with its own reference, F1", "higher", "text"),
+    "wer": Metric("errors in words, each text against its own reference", "lower", "text"),
+    "cer": Metric("errors in characters, each text against its own reference", "lower", "text"),
+    "path-length": Metric("how abruptly examples change on the way between latents", "lower", "latent"),
 }
+
+KINDS = {"image": "images", "points": "points", "text": "text"}
+"""What a metric may judge, in the plural."""
+
+NO_LATENTS = "needs a run, of a system that decodes latents"
 
 
 def choose(asked: Sequence[str] | None, available: Iterable[str], reasons: Mapping[str, str]) -> list[str]:
@@ -64,3 +89,54 @@ def choose(asked: Sequence[str] | None, available: Iterable[str], reasons: Mappi
         if name not in available:
             raise UsageError(f"{name} {reasons.get(name, 'does not apply here')}: choose from {', '.join(available)}")
     return list(dict.fromkeys(asked)) if asked else available
+
+
+def foreign(kind: str) -> dict[str, str]:
+    """Say why the metrics that do not judge examples of a kind ("image", …) do not apply to them."""
+    reasons = {}
+    for name, metric in METRICS.items():
+        fields = metric.field.split(" or ")
+        if fields == ["latent"]:
+            reasons[name] = NO_LATENTS
+        elif kind not in fields:
+            reasons[name] = f"judges {' or '.join(KINDS[field] for field in fields)}, and the data is {KINDS[kind]}"
+    return reasons
+
+
+def score_of(
+    name: str,
+    measure: Measure,
+    *,
+    real: int,
+    generated: int,
+    data: str,
+    split: str,
+    fingerprint: str | None,
+    seed: int,
+    seconds: float,
+    range: str | None = None,
+) -> Score:
+    """Return a measure with its receipt, where no features were extracted."""
+    return Score(
+        metric=name,
+        value=measure.value,
+        spread=measure.spread,
+        spread_method=measure.spread_method,
+        direction=METRICS[name].direction,
+        extractor=None,
+        extractor_hash=None,
+        extractor_accuracy=None,
+        resize=None,
+        range=range,
+        real=real,
+        generated=generated,
+        data=data,
+        split=split,
+        seed=seed,
+        kallima=__version__,
+        seconds=round(seconds, 3),
+        metric_version=METRICS[name].version,
+        data_fingerprint=fingerprint,
+        time=now(),
+        notes=measure.notes,
+    )

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from kallima.evaluation.examples import Progress
-from kallima.evaluation.nearest import squared_distances
+from kallima.evaluation.nearest import BLOCK, squared_distances
 from kallima.evaluation.score import Measure
 
-BLOCK = 1024  # larger matrices leave the allocator's reach: each would be mapped anew, twice the time
 PRECISION_NEIGHBOURS = 3
 DENSITY_NEIGHBOURS = 5
 _SPREAD = "standard error of the mean over examples, the balls given"

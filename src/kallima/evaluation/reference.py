@@ -89,7 +89,21 @@ class Reference:
         write_whole(Path(path), file.getvalue())
 
     def _facts(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _TEXTS}
+        return {name: getattr(self, name) for name in (*_TEXTS, "view")}
+
+
+def holds_statistics(data: object, key: str | None = None) -> bool:
+    """Say whether data is a file of statistics and not of examples, of which `key` would name an array.
+
+    Raises:
+        DataError: it is an .npz that is damaged.
+    """
+    if not isinstance(data, (str, Path)) or key is not None:
+        return False
+    path = Path(data)
+    if path.suffix in (".pkl", ".pickle"):  # which `read_reference` refuses
+        return True
+    return path.suffix == ".npz" and path.is_file() and {"mu", "sigma"} <= set(ArrayFile(path).headers)
 
 
 def read_reference(path: str | Path) -> Reference:
@@ -121,9 +135,9 @@ def read_reference(path: str | Path) -> Reference:
     count = facts.get("count")
     notes: tuple[str, ...] = ()
     if not facts:
-        notes = (f"{path.name} does not say of how many images, and by what resize, its statistics are",)
+        notes = (f"{path.name} does not say of how many images, by which extractor and resize, its statistics are",)
     moments = FoldedMoments.published(torch.from_numpy(mean), torch.from_numpy(covariance), count)
-    known = {name: facts[name] for name in _TEXTS if name in facts}
+    known = {name: facts[name] for name in (*_TEXTS, "view") if name in facts}
     return Reference(moments, **{"name": path.name, **known}, notes=notes)
 
 
@@ -178,6 +192,7 @@ def reference_of(
         extractor.resize,
         extractor.range,
         notes,
+        images.view,
     )
 
 
@@ -231,7 +246,7 @@ def _receipt(file: ArrayFile) -> dict[str, Any]:
         return {}
     try:
         facts = json.loads(str(file.load(_RECEIPT)[0]))
-        count, texts = facts["count"], [facts[name] for name in _TEXTS]
+        count, texts = facts["count"], [*(facts[name] for name in _TEXTS), facts.get("view")]
         if not (count is None or (isinstance(count, int) and count > 1)):
             raise ValueError(count)
         if not all(text is None or isinstance(text, str) for text in texts):

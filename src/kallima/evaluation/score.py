@@ -26,8 +26,9 @@ class Score:
     `extractor`, its hash and accuracy, `resize` and `range` tell how images became features (None for points, but for
     `range`). `real` and `generated` count examples; `data` and `split` say which. `seconds` includes the features.
     `metric_version` counts the definitions that the metric has had; `data_fingerprint` is the SHA-256 of the real data
-    and `view` how its images were seen; `time` is when the score was taken (ISO 8601, UTC). These are None where they
-    are not known, as in what earlier versions wrote.
+    and `view` how its images were seen; `time` is when the score was taken (ISO 8601, UTC). `held_out` counts the
+    examples of a control that was not trained on, with the SHA-256 of its content, where one was used. These are None
+    where they are not known, as in what earlier versions wrote.
     """
 
     metric: str
@@ -52,6 +53,8 @@ class Score:
     data_fingerprint: str | None = None
     view: str | None = None
     time: str | None = None
+    held_out: int | None = None
+    held_out_fingerprint: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object from which `Score.from_json` builds an equal score."""
@@ -112,7 +115,8 @@ def _data(score: Score) -> str | None:
     """Say which data it was exactly, and how its images were seen."""
     if score.data_fingerprint is None:
         return None
-    return f"data {score.data_fingerprint[:12]}" + ("" if score.view is None else f", seen {score.view}")
+    control = "" if score.held_out_fingerprint is None else f", held-out {score.held_out_fingerprint[:12]}"
+    return f"data {score.data_fingerprint[:12]}{control}" + ("" if score.view is None else f", seen {score.view}")
 
 
 def _protocol(score: Score) -> str | None:

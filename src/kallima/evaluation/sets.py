@@ -19,29 +19,37 @@ from kallima.data.opening import open_source
 from kallima.data.spec import Field, Image, Label, Points, Spec
 from kallima.errors import DataError, UsageError
 from kallima.evaluation.arrays import numbers
-from kallima.evaluation.examples import REAL_LIMIT, Arrays, draw, image_field, read_blocks
-from kallima.evaluation.image_metrics import IMAGE_METRICS
+from kallima.evaluation.examples import REAL_LIMIT, Arrays, describe_view, draw, image_field, read_blocks
+from kallima.evaluation.image_metrics import IMAGE_METRICS, PAIRED
+from kallima.evaluation.metrics import KINDS
+from kallima.evaluation.reference import Reference, holds_statistics, read_reference
+from kallima.evaluation.text.corpus import holds_texts, open_texts
 
 if TYPE_CHECKING:
     from kallima.data.dataset import Dataset
 
 Set = Any
-"""A `Dataset`, or what is read as one: `Arrays`, `PointArrays`, `Chosen`."""
+"""A `Dataset`, or what is read as one: `Arrays`, `PointArrays`, `Chosen`; or `Texts`, or a `Reference`."""
 
 Prepared = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Real data and what goes with it.
+    """Real data, or its statistics, and what goes with it.
 
     `labelled` is what a probe learns from, the train split where there is one; `held_out` is the test split where
     `real` is the train split and a metric asks for it.
     """
 
     real: Set
-    labelled: Set
+    labelled: Set | None = None
     held_out: Set | None = None
+
+    @property
+    def kind(self) -> str:
+        """What is judged: "image", "points" or "text"; "-" for data that is none of these."""
+        return "image" if isinstance(self.real, Reference) else _kind(self.real)
 
 
 class PointArrays:
@@ -116,7 +124,7 @@ def open_data(
 
 
 def open_truth(
-    data: str | Path | np.ndarray,
+    data: Any,
     *,
     split: str = "train",
     metrics: Sequence[str] | None = None,
@@ -129,6 +137,14 @@ def open_truth(
         UsageError: there is no such data, or an option does not apply.
         DataError: the data is broken, or lacks the split.
     """
+    if holds_texts(data, options.get("key")):
+        _refuse_view(options, f"{data if isinstance(data, (str, Path)) else 'the data'} is text")
+        return Truth(open_texts(data, split=split, key=options.get("key")))
+    if holds_statistics(data, options.get("key")):
+        assert isinstance(data, (str, Path))
+        if split != "train":
+            raise UsageError(f"{data} holds statistics, of which --split cannot choose a part")
+        return Truth(read_reference(data))
     if not isinstance(data, (str, Path)):
         for name in ("key", "size", "channels"):
             if options.get(name) is not None:
@@ -157,64 +173,102 @@ def held_out_of(
 
 
 def open_samples(
-    samples: str | Path | np.ndarray,
+    samples: Any,
     real: Set,
     *,
     key: str | None = None,
+    size: int | None = None,
     crop: str = "centre",
+    channels: int | None = None,
     skip_bad: bool = False,
     count: int | None = None,
     seed: int = 0,
+    metrics: Sequence[str] | None = None,
     progress: Prepared | None = None,
 ) -> tuple[Any, list[str]]:
-    """Open samples as `real` is seen: images to be read as a data set is, or points (N, D) in their own units.
+    """Open samples as `real` is seen: images to be read as a data set is, points (N, D) in their own units, or texts.
 
-    Of more than `count` so many are drawn with `seed`. Besides them comes what a receipt should say of them.
+    Of more than `count` so many are drawn with `seed`. Statistics do not say how images are seen: then `size` and
+    `channels` do. Besides the samples comes what a receipt should say of them.
 
     Raises:
         UsageError: there are no such samples, or fewer than `count`.
         DataError: they are broken, or are of another kind or size than the data.
     """
     notes: list[str] = []
+    pairs = [name for name in metrics or () if name in PAIRED]
+    if holds_texts(samples, key):
+        _refuse_kinds(Truth(real).kind, "text")
+        texts = open_texts(samples, key=key, option="--samples-key").texts
+        return [texts[i] for i in _indices(len(texts), count, seed)], notes
+    if pairs and (count is not None or skip_bad):
+        what = "--skip-bad" if skip_bad else "--count"
+        raise UsageError(f"{pairs[0]} compares pairs: {what} would leave some without their partner")
     if not isinstance(samples, (str, Path)):
         if key is not None:
             raise UsageError("--samples-key names an array in an .npz, and the samples are an array")
         opened: Set = _of_array(samples, "the samples")
     else:
-        view: dict[str, Any] = {"crop": crop}
-        image = real.spec.get("image")
+        view: dict[str, Any] = {"size": size, "crop": crop, "channels": channels}
+        image = None if isinstance(real, Reference) else real.spec.get("image")
         if isinstance(image, Image):
             view["channels"] = image.channels
             if image.height == image.width:  # a view is square
                 view["size"] = image.height
         opened = open_data(samples, key=key, skip_bad=skip_bad, progress=progress, **view)
         notes += _changes(opened)
-    kinds = [next((kind for kind in ("image", "points") if kind in each.spec), "-") for each in (real, opened)]
-    if kinds[0] != kinds[1]:
-        plural = {"image": "images", "points": "points", "-": "neither images nor points"}
-        raise DataError(f"the samples are {plural[kinds[1]]}, and the data is {plural[kinds[0]]}")
+        if isinstance(real, Reference) and real.view is not None and "image" in opened.spec:
+            own_view = describe_view(opened)
+            if own_view != real.view:
+                notes.append(f"the samples are seen {own_view}, and the statistics are of images seen {real.view}")
+        if notes and pairs and not isinstance(real, Reference):
+            was, seen = (_dimensions(field) for field in (opened.source.fields["image"], opened.spec["image"]))
+            raise DataError(f"{pairs[0]} compares pixel by pixel: the samples are {was}, the data's images {seen}")
+    _refuse_kinds(Truth(real).kind, _kind(opened))
     indices = _indices(len(opened), count, seed)
-    if kinds[0] == "points":
+    if _kind(opened) == "points":
         values = np.concatenate([block["points"].double().numpy() for block in read_blocks(opened, indices)])
         field = opened.spec["points"]
         assert isinstance(field, Points)
         return values * (field.scale or 1) + (field.offset or 0), notes
-    own, wanted = opened.spec.get("label"), real.spec.get("label")
+    own, wanted = opened.spec.get("label"), None if isinstance(real, Reference) else real.spec.get("label")
     classes: tuple[str, ...] | None = None
     if isinstance(own, Label):
         known = isinstance(wanted, Label) and set(own.classes) <= set(wanted.classes)
-        classes = wanted.classes if known else ()
+        classes = wanted.classes if isinstance(wanted, Label) and known else ()
         if isinstance(wanted, Label) and not known:
             strange = next(name for name in own.classes if name not in wanted.classes)
             notes.append(f"the labels of the samples are left out: '{strange}' is no class of the data")
     return Chosen(opened, indices, classes), notes
 
 
+def _kind(opened: Set) -> str:
+    return next((kind for kind in KINDS if kind in opened.spec), "-")
+
+
+def _refuse_kinds(real: str, samples: str) -> None:
+    if real != samples:
+        plural = KINDS | {"-": "neither images nor points nor text"}
+        raise DataError(f"the samples are {plural[samples]}, and the data is {plural[real]}")
+
+
+def _refuse_view(options: Any, why: str) -> None:
+    for name in ("size", "crop", "channels", "skip_bad"):
+        if options.get(name):
+            raise UsageError(f"--{name.replace('_', '-')} is for images, and {why}")
+
+
+def _dimensions(image: Field) -> str:
+    assert isinstance(image, Image)
+    size = f"{image.width}×{image.height}" if image.height and image.width else "of several sizes"
+    return f"{size}, {image.channels} channel{'' if image.channels == 1 else 's'}"
+
+
 def _of_array(values: Any, what: str) -> Arrays | PointArrays:
     shape = getattr(values, "shape", None)
     if shape is None:
         raise DataError(
-            f"{what} are a {type(values).__name__}: give a path, images uint8 (N, H, W, C) or points (N, D)"
+            f"{what} are a {type(values).__name__}: give a path, images uint8 (N, H, W, C), points (N, D) or texts (N,)"
         )
     if len(shape) == 2:
         return PointArrays(values, what.replace("images", "points"))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kallima.data.spec import Image
 from kallima.layers.pyramid import pyramid
+from kallima.networks.discriminator import Discriminator
 
 MOST = 8
 
@@ -29,6 +30,7 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, latent_dim: int, image: Image, *, width: int = 64):
         super().__init__()
+        self.latent_dim = latent_dim
         colours, height, columns = image.shape
         plan = pyramid(height, columns)
         channels = plan.channels(width, MOST)[::-1]
@@ -45,21 +47,20 @@ class DCGANGenerator(nn.Module):
         return self.grow(self.project(latent).unflatten(1, self.grid))
 
 
-class DCGANDiscriminator(nn.Module):
-    """Images (N, C, H, W) to one logit each; `width` is the number of channels at half the image's size."""
+class DCGANDiscriminator(Discriminator):
+    """Images (N, C, H, W) to one score each; `width` is the number of channels at half the image's size.
 
-    def __init__(self, image: Image, *, width: int = 64):
-        super().__init__()
+    Without `batch_norm` each image is judged alone, as gradient penalties need it.
+    """
+
+    def __init__(self, image: Image, *, width: int = 64, batch_norm: bool = True):
         colours, height, columns = image.shape
         plan = pyramid(height, columns)
         channels = plan.channels(width, MOST)
         layers: list[nn.Module] = [nn.Conv2d(colours, channels[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for before, after in itertools.pairwise(channels):
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
-        self.shrink = nn.Sequential(*layers)
-        self.score = nn.Linear(channels[-1] * plan.grid[0] * plan.grid[1], 1)
+            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=not batch_norm))
+            layers += [nn.BatchNorm2d(after)] if batch_norm else []
+            layers.append(nn.LeakyReLU(0.2))
+        super().__init__(nn.Sequential(*layers, nn.Flatten()), nn.Linear(channels[-1] * plan.area, 1))
         self.apply(_initialise)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, C, H, W) to (N,) logits."""
-        return self.score(self.shrink(image).flatten(1)).squeeze(1)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from kallima.networks.discriminator import Discriminator
+
 
 def hidden_layers(inputs: int, width: int, depth: int, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """Return `depth` layers of `width` units, each followed by its activation: (N, inputs) to (N, width)."""
@@ -31,15 +33,10 @@ class MLPGenerator(nn.Module):
         return self.squash(self.output(self.hidden(latent))).unflatten(1, self.shape)
 
 
-class MLPDiscriminator(nn.Module):
-    """Examples of `shape` to one logit each; without normalisation, so that examples don't meet."""
+class MLPDiscriminator(Discriminator):
+    """Examples of `shape` to one score each; without normalisation, so that examples don't meet."""
 
     def __init__(self, shape: Sequence[int], *, width: int = 128, depth: int = 3):
-        super().__init__()
         inputs = math.prod(shape)
-        self.hidden = hidden_layers(inputs, width, depth)
-        self.output = nn.Linear(width if depth else inputs, 1)
-
-    def forward(self, example: Tensor) -> Tensor:
-        """(N, *shape) to (N,) logits."""
-        return self.output(self.hidden(example.flatten(1))).squeeze(1)
+        body = nn.Sequential(nn.Flatten(), *hidden_layers(inputs, width, depth))
+        super().__init__(body, nn.Linear(width if depth else inputs, 1))

@@ -14,13 +14,13 @@ a GPU, for a fraction of the work:
 import itertools
 import math
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from kallima.data.spec import Image
 from kallima.layers.glorot import glorot
 from kallima.layers.pyramid import pyramid
+from kallima.networks.discriminator import Discriminator
 
 MOST = 4
 
@@ -74,6 +74,7 @@ class ResNetGenerator(nn.Module):
 
     def __init__(self, latent_dim: int, image: Image, *, width: int = 64):
         super().__init__()
+        self.latent_dim = latent_dim
         colours, height, columns = image.shape
         plan = pyramid(height, columns)
         channels = plan.folded_channels(width, MOST)[::-1]
@@ -93,25 +94,19 @@ class ResNetGenerator(nn.Module):
         return self.paint(self.blocks(self.project(latent).unflatten(1, self.grid)))
 
 
-class ResNetDiscriminator(nn.Module):
-    """Images (N, C, H, W) to one logit each; `width` is the number of channels at half the image's size."""
+class ResNetDiscriminator(Discriminator):
+    """Images (N, C, H, W) to one score each; `width` is the number of channels at half the image's size."""
 
     def __init__(self, image: Image, *, width: int = 64):
-        super().__init__()
         colours, height, columns = image.shape
         plan = pyramid(height, columns)
         channels = plan.folded_channels(width, MOST)
-        self.see = nn.Sequential(
+        body = nn.Sequential(
             nn.PixelUnshuffle(plan.fold),
             spectral_norm(glorot(nn.Conv2d(colours * plan.fold**2, channels[0], 3, 1, 1))),
-        )
-        self.blocks = nn.Sequential(
             *(DiscriminatorBlock(before, after, shrink=True) for before, after in itertools.pairwise(channels)),
             DiscriminatorBlock(channels[-1], channels[-1], shrink=False),
+            nn.ReLU(),
+            nn.Flatten(),
         )
-        self.score = spectral_norm(glorot(nn.Linear(channels[-1] * plan.area, 1)))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, C, H, W) to (N,) logits."""
-        features = F.relu(self.blocks(self.see(image)))  # (N, channels, *grid)
-        return self.score(features.flatten(1)).squeeze(1)
+        super().__init__(body, spectral_norm(glorot(nn.Linear(channels[-1] * plan.area, 1))))

@@ -6,21 +6,21 @@ unshuffle), which saves most of the work; LeakyReLU(0.1) and the dense last laye
 
 import itertools
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from kallima.data.spec import Image
 from kallima.layers.glorot import glorot
 from kallima.layers.pyramid import pyramid
+from kallima.networks.discriminator import Discriminator
 
 MOST = 4
 
 
-class SpectralDiscriminator(nn.Module):
-    """Images (N, C, H, W) to one logit each; `width` is the number of channels at half the image's size."""
+class SpectralDiscriminator(Discriminator):
+    """Images (N, C, H, W) to one score each; `width` is the number of channels at half the image's size."""
 
     def __init__(self, image: Image, *, width: int = 64):
-        super().__init__()
         colours, height, columns = image.shape
         plan = pyramid(height, columns)
         channels = plan.folded_channels(width, MOST)
@@ -31,9 +31,5 @@ class SpectralDiscriminator(nn.Module):
         ]
         for before, after in itertools.pairwise(channels):
             layers += [spectral_norm(glorot(nn.Conv2d(before, after, 4, 2, 1))), nn.LeakyReLU(0.1)]
-        self.shrink = nn.Sequential(*layers)
-        self.score = spectral_norm(glorot(nn.Linear(channels[-1] * plan.area, 1)))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, C, H, W) to (N,) logits."""
-        return self.score(self.shrink(image).flatten(1)).squeeze(1)
+        head = spectral_norm(glorot(nn.Linear(channels[-1] * plan.area, 1)))
+        super().__init__(nn.Sequential(*layers, nn.Flatten()), head)

@@ -21,7 +21,7 @@ from kallima.reporting.wording import measured, setting
 
 MUST_AGREE = (
     *("metric_version", "direction", "extractor_hash", "resize", "range"),
-    *("real", "generated", "data_fingerprint", "view", "split"),
+    *("real", "generated", "held_out", "data_fingerprint", "held_out_fingerprint", "view", "split"),
 )
 """The fields of two scores that have to be equal before one may be called better."""
 

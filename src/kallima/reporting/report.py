@@ -6,7 +6,9 @@ from typing import Any
 from kallima.files import write_whole
 from kallima.reporting import curves
 from kallima.reporting.commands import call, commands
-from kallima.reporting.page import inline_pictures, render
+from kallima.reporting.findings import read_findings, with_charts, worth_drawing
+from kallima.reporting.neighbours import NAME
+from kallima.reporting.page import PICTURE_BYTES, inline_pictures, render
 from kallima.reporting.runs import Run, read_run
 
 PROTOCOL = (
@@ -17,8 +19,10 @@ PROTOCOL = (
     "range",
     "real",
     "generated",
+    "held_out",
     "data",
     "data_fingerprint",
+    "held_out_fingerprint",
     "view",
     "split",
     "seed",
@@ -37,12 +41,22 @@ def write_report(run: Path) -> Path:
     """
     record = read_run(run)
     page = run / "report.html"
+    near = inline_pictures({} if record.neighbours is None else {record.step: record.neighbours})
+    budget = PICTURE_BYTES - sum(len(picture.address) for picture in near.shown)
+    unreadable = [*record.unreadable, *([f"{NAME}, which is damaged"] if near.damaged else [])]
+    findings = read_findings(run / "diagnosis.json", unreadable)
+    found = None if findings is None else with_charts(findings, record.series)
+    drawn = _charts(record)
     content = render(
         "report.html.j2",
         run=record,
         title=f"{record.word('recipe', 'unknown recipe')} on {record.data}",
-        pictures=inline_pictures(record.pictures),
-        charts=_charts(record),
+        pictures=inline_pictures(record.pictures, budget),
+        near=near.latest,
+        unreadable=unreadable,
+        findings=found,
+        drawn=drawn,
+        charts=[finding["chart"] for finding in found or () if finding["chart"]] + drawn,  # as they come on the page
         rate=typical_rate(record),
         gaps=curves.first_gaps(record.series),
         receipts=receipts(record.scores),
@@ -60,7 +74,7 @@ def typical_rate(run: Run) -> float | None:
 
 
 def _charts(run: Run) -> list[dict[str, Any]]:
-    charts = curves.charts(run.series)
+    charts = curves.charts(worth_drawing(run.series))
     if len(run.throughput.steps):
         charts.append({"title": "throughput", "lines": [curves.line("images/s", run.throughput, 0)]})
     return charts

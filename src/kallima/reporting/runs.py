@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kallima.errors import RunError
+from kallima.reporting.neighbours import NAME
 
 FORMAT = 1
 LARGEST_CARD = 200_000  # characters
@@ -33,6 +34,7 @@ class Run:
     throughput: Series  # images/s
     seconds: float  # over all sittings
     pictures: Mapping[int, Path]  # sample grids by step, ascending
+    neighbours: Path | None  # the picture of the most suspect samples, where the scores judge memorisation
     scores: list[dict[str, Any]]
     scored_at: int | None  # the step of the scores
     card: str  # markdown
@@ -79,6 +81,9 @@ def read_run(path: Path) -> Run:
         throughput=throughput,
         seconds=seconds,
         pictures=dict(sorted(pictures.items())),
+        neighbours=path / NAME
+        if (path / NAME).is_file() and any(s["metric"] == "memorisation" for s in scores)
+        else None,
         scores=scores,
         scored_at=scored_at,
         card=_card(path / "model"),

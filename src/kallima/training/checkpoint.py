@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +105,23 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def retire(folder: Path, keep: int, best: int | None) -> None:
-    """Delete all but the newest `keep` checkpoints and that of step `best`."""
+def retire(folder: Path, keep: int, spared: Collection[int]) -> None:
+    """Delete all but the newest `keep` checkpoints and those of the steps `spared`."""
     for path in all_of(folder)[:-keep]:
-        if int(path.name) != best:
-            # renamed first: a crash must not leave half a checkpoint under a good name
-            shutil.rmtree(path.rename(path.with_name(f".tmp-{path.name}-retired")))
+        if int(path.name) not in spared:
+            _delete(path)
+
+
+def go_back(folder: Path, step: int) -> None:
+    """Delete the checkpoints after `step`, the newest first: whenever this ends, what is left is a run cut short."""
+    for path in reversed(all_of(folder)):
+        if int(path.name) > step:
+            _delete(path)
+
+
+def _delete(path: Path) -> None:
+    # renamed first: a crash must not leave half a checkpoint under a good name
+    shutil.rmtree(path.rename(path.with_name(f".tmp-{path.name}-retired")))
 
 
 def _split_optimizers(states: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,15 +16,28 @@ from tqdm import tqdm
 from kallima.errors import TrainingError, import_extra
 
 
+class NotFiniteError(TrainingError):
+    """A loss or a gradient is not finite."""
+
+
 class Recorder:
     """Gathers scalars on the device and reads them once an interval.
 
     events.jsonl holds only what follows from seed and data, so that a resumed run writes the same bytes; what a clock
     says goes to timing.jsonl. `overflow_allowed`: gradients may be infinite, as in fp16, whose scaler skips the step.
+    `listener` is told of every event that is written.
     """
 
-    def __init__(self, folder: Path, *, tensorboard: bool = False, overflow_allowed: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        tensorboard: bool = False,
+        overflow_allowed: bool = False,
+        listener: Callable[[int, str, float], None] | None = None,
+    ):
         self._folder = folder
+        self._listener = listener
         self._events = (folder / "events.jsonl").open("ab")
         self._timing = (folder / "timing.jsonl").open("ab")
         self._pending: dict[str, list[tuple[int, Tensor]]] = {}  # still on the device
@@ -48,7 +61,7 @@ class Recorder:
         """Read what is pending, one transfer a name, and return all values since the last flush.
 
         Raises:
-            TrainingError: one is not finite; the message names phase, term and step.
+            NotFiniteError: one is not finite; the message names phase, term and step.
         """
         for name, noted in self._pending.items():
             values = torch.stack([value for _, value in noted]).tolist()
@@ -63,9 +76,11 @@ class Recorder:
         if broken:
             # of one step's terms the first in the game's order is the cause, the rest follow from it
             step, name, value = min(broken, key=lambda entry: entry[0])
+            self.write(step, name, value)  # the last thing that is known of this training
+            self._events.flush()
             phase, term = name.split("/", 1)
             what = "gradient" if term == "gradient_norm" else f"loss '{term}'"
-            raise TrainingError(f"the {what} of phase '{phase}' is {value} at step {step}")
+            raise NotFiniteError(f"the {what} of phase '{phase}' is {value} at step {step}")
         return self._read
 
     def flush(self, step: int, examples_per_step: int) -> dict[str, float]:
@@ -89,16 +104,19 @@ class Recorder:
         self._last_step = step
 
     def write(self, step: int, name: str, value: float) -> None:
-        """Append one event."""
-        self._events.write(json.dumps({"step": step, "name": name, "value": value}).encode() + b"\n")
+        """Append one event; what is not finite is null, as JSON has it."""
+        told = value if math.isfinite(value) else None
+        self._events.write(json.dumps({"step": step, "name": name, "value": told}).encode() + b"\n")
         if self._board is not None:
             self._board.add_scalar(name, value, step)
+        if self._listener is not None:
+            self._listener(step, name, value)
 
     def state(self) -> dict[str, Any]:
         """Make the events durable and return what a checkpoint has to keep.
 
         Raises:
-            TrainingError: a pending value is not finite, so that the weights are not worth keeping.
+            NotFiniteError: a pending value is not finite, so that the weights are not worth keeping.
         """
         pending = self.check()
         self._events.flush()
@@ -109,6 +127,7 @@ class Recorder:
         """Cut events.jsonl back to where the checkpoint was made, and take over what was pending."""
         self._events.truncate(state["events"])
         self._events.seek(0, os.SEEK_END)
+        self._pending.clear()
         self._read = {name: [(step, value) for step, value in series] for name, series in state["pending"].items()}
 
     def close(self) -> None:
@@ -143,7 +162,7 @@ class Progress:
         losses: dict[str, float] = {}
         for name, value in means.items():
             phase, term = name.split("/", 1)
-            if term != "gradient_norm":
+            if term != "gradient_norm" and phase != "notes":
                 losses[phase] = losses.get(phase, 0.0) + value
         shown = "  ".join(f"{phase} {value:.3f}" for phase, value in losses.items())
         elapsed = max(time.monotonic() - self._start, 1e-9)
@@ -156,6 +175,13 @@ class Progress:
                 f"step {step}/{self._steps}  {shown}  {rate * self._batch_size:.0f} {self._unit}/s  {_clock(left)} left"
             )
             print(line, file=self._stream, flush=True)
+
+    def back_to(self, step: int) -> None:
+        """Go on counting from an earlier step."""
+        self._start, self._done = time.monotonic(), step
+        if self._bar is not None:
+            self._bar.n = step
+            self._bar.refresh()
 
     def say(self, message: str) -> None:
         """Print a line without breaking the bar."""

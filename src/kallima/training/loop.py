@@ -10,7 +10,8 @@ from kallima.errors import KallimaError, TrainingError
 from kallima.options import TrainingOptions
 from kallima.system import System
 from kallima.training import checkpoint, distribution
-from kallima.training.events import Progress, Recorder
+from kallima.training.attendance import Attendant, Way
+from kallima.training.events import NotFiniteError, Progress, Recorder
 from kallima.training.run import Run
 from kallima.training.trainer import Trainer
 
@@ -20,11 +21,12 @@ class Watch:
     """What is done with the averaged system while it trains; both may take their time, neither may change it.
 
     `picture(system, step)` draws a sample grid. `score(system)` returns scores by metric, of which the first decides
-    what is best, and whether lower is better.
+    what is best, and whether lower is better. The `doctor` says what goes wrong.
     """
 
     picture: Callable[[System, int], None]
     score: Callable[[System], tuple[Mapping[str, float], bool]] | None = None
+    doctor: Attendant | None = None
 
 
 class Interruption:
@@ -85,6 +87,8 @@ class _Sitting:
         self.identity = dict(identity)
         self.leads = trainer.world.leads
         self.best: dict[str, Any] | None = None
+        self.doctor = None if options.doctor == "off" else watch.doctor
+        self.way = Way(trainer.players, options.rollback_factor)
         self.folder = run.path / "checkpoints"
         recorded: Mapping[str, Any] = {"events": 0, "pending": {}}
         last = checkpoint.latest(self.folder)
@@ -92,12 +96,18 @@ class _Sitting:
             state, recorded = checkpoint.load(last)
             trainer.load(state)
             self.best = recorded["best"]
+            self.way.load(recorded.get("way", self.way.state()))
         self.recorder = None
         if self.leads:
             self.recorder = Recorder(
-                run.path, tensorboard=options.tensorboard, overflow_allowed=options.precision == "fp16"
+                run.path,
+                tensorboard=options.tensorboard,
+                overflow_allowed=options.precision == "fp16",
+                listener=self.doctor.note if self.doctor else None,
             )
             self.recorder.load(recorded)
+            if self.doctor:
+                self.doctor.recall(run.path / "events.jsonl")
         assert options.batch_size is not None
         self.batch_size = options.batch_size
         unit = "points" if "points" in trainer.system.spec else "images"
@@ -111,36 +121,118 @@ class _Sitting:
             if checkpoint.latest(self.folder) is None:
                 self.save()  # so that there is one to go back to, whatever happens
         while trainer.step < trainer.steps:
-            scalars = trainer.play()
-            step, last = trainer.step, trainer.step == trainer.steps
-            self.progress.advance()
-            if self.recorder:
-                self.recorder.add(step, scalars)
-            if step % options.log_every == 0:
-                self.log()
-            if (options.sample_every and step % options.sample_every == 0) or last:
-                self.picture()
-            best = bool(options.evaluate_every) and step % options.evaluate_every == 0 and self.judge()
-            stopped = distribution.any_rank(interruption.received is not None, trainer.world)
-            if step % options.checkpoint_every == 0 or best or last or stopped:
-                self.save()
-            if stopped and not last:
-                self.run.signal = interruption.received
-                if self.leads:
-                    self.run.update(status="interrupted", step=step, message=f"stopped by a signal at step {step}")
-                    self.progress.say(f"stopped at step {step}; go on with: kallima resume {self.run}")
-                return
+            try:
+                if self.turn(interruption):
+                    return
+            except NotFiniteError as error:
+                back = self.way.back_from(trainer.step, self.best) if options.doctor == "rollback" else None
+                if back is None or trainer.world.size > 1:  # the other ranks don't know of it
+                    raise
+                self.go_back(back, str(error))
         if self.recorder:
             # after the checkpoint: a run that is resumed to go further takes these lines back
             self.log()
+            if self.doctor:
+                if trainer.step % self.doctor.every:
+                    self.measure()
+                self.doctor.examine()
+                told = list(map(str, self.doctor.findings)) or ["nothing looks wrong"]
+                self.progress.say("\n".join(f"doctor: {sentence}" for sentence in told))
             self.run.update(status="finished", step=trainer.step, message=None)
+
+    def turn(self, interruption: Interruption) -> bool:
+        """Make one step and all that is due after it; say whether the sitting is over."""
+        trainer, options = self.trainer, self.options
+        scalars = trainer.play()
+        step, last = trainer.step, trainer.step == trainer.steps
+        self.progress.advance()
+        if self.recorder:
+            self.recorder.add(step, scalars)
+        if step % options.log_every == 0:
+            self.log()
+        if self.doctor and step % self.doctor.every == 0 and (order := self.attend()):
+            reason, back = order
+            if back is not None:
+                self.go_back(back, reason)
+                return False
+            self.stop(reason)
+            return True
+        if (options.sample_every and step % options.sample_every == 0) or last:
+            self.picture()
+        best = bool(options.evaluate_every) and step % options.evaluate_every == 0 and self.judge()
+        stopped = distribution.any_rank(interruption.received is not None, trainer.world)
+        if step % options.checkpoint_every == 0 or best or last or stopped:
+            self.save()
+        if stopped and not last:
+            self.run.signal = interruption.received
+            if self.leads:
+                self.run.update(status="interrupted", step=step, message=f"stopped by a signal at step {step}")
+                self.progress.say(f"stopped at step {step}; go on with: kallima resume {self.run}")
+            return True
+        return False
+
+    def measure(self) -> None:
+        """Record the vital signs of the samples."""
+        assert self.recorder
+        assert self.doctor
+        for name, value in self.doctor.measure(self.trainer.average.system).items():
+            self.recorder.write(self.trainer.step, f"samples/{name}", value)
+
+    def attend(self) -> tuple[str, int | None] | None:
+        """Let the doctor look and speak; return on every rank why to stop or to go back, and to which step."""
+        assert self.doctor
+        mode, order = self.options.doctor, None
+        if self.recorder:
+            self.measure()
+            self.speak()
+            if mode != "warn" and (complaint := self.doctor.fatal()):
+                back = self.way.back_from(complaint.since, self.best) if mode == "rollback" else None
+                order = (str(complaint), back)
+        return None if mode == "warn" else distribution.share(order, self.trainer.world)
+
+    def speak(self) -> None:
+        """Let the doctor judge, and say what is new."""
+        assert self.doctor
+        for finding in self.doctor.examine():
+            self.progress.say(f"doctor: {finding}")
+
+    def stop(self, reason: str) -> None:
+        """End the run here, with a checkpoint."""
+        self.save()
+        if self.leads:
+            self.run.update(status="stopped", step=self.trainer.step, message=f"stopped by the doctor: {reason}")
+            anyway = f"go on all the same with: kallima resume {self.run} --doctor warn"
+            self.progress.say(f"stopped by the doctor at step {self.trainer.step}; {anyway}")
+
+    def go_back(self, step: int, reason: str) -> None:
+        """Take up the checkpoint of an earlier step again, with smaller steps from there on."""
+        trainer, at, times = self.trainer, self.trainer.step, self.way.rollbacks + 1
+        state, recorded = checkpoint.load(self.folder / f"{step:08d}")
+        distribution.barrier(trainer.world)  # before it is written again
+        trainer.load(state)
+        gone = self.best is not None and self.best != recorded["best"]
+        # an earlier best may have been retired for a later one
+        self.best = {**recorded["best"], "kept": False} if gone and recorded["best"] else recorded["best"]
+        self.way.load(recorded.get("way", self.way.state()))
+        self.way.gone_back(step, times)
+        if self.recorder:
+            checkpoint.go_back(self.folder, step)
+            self.recorder.load(recorded)
+            self.recorder.start(step)
+            if self.doctor:
+                self.doctor.recall(self.run.path / "events.jsonl")
+            self.recorder.write(step, "doctor/rollbacks", times)
+            self.save()
+            self.progress.back_to(step)
+            rates = f"learning rates times {self.options.rollback_factor**times:g}"
+            self.progress.say(f"doctor: back from step {at:,} to step {step:,}, {rates}: {reason}")
 
     def log(self) -> None:
         if not self.recorder:
             return
         try:
             means = self.recorder.flush(self.trainer.step, self.batch_size)
-        except TrainingError as error:
+        except NotFiniteError as error:
             raise self.steadier(error) from error
         if means:
             self.progress.show(self.trainer.step, means)
@@ -169,21 +261,25 @@ class _Sitting:
             return
         try:
             events = self.recorder.state()
-        except TrainingError as error:
+        except NotFiniteError as error:
             raise self.steadier(error) from error
-        extra = {"identity": self.identity, "best": self.best, **events}
+        step = self.trainer.step
+        if self.doctor and self.options.doctor == "rollback" and step % self.options.checkpoint_every == 0:
+            self.speak()
+            if self.doctor.fatal() is None:
+                self.way.healthy(step)
+        extra = {"identity": self.identity, "best": self.best, "way": self.way.state(), **events}
         checkpoint.save(self.folder, self.trainer.state(), extra)
-        checkpoint.retire(self.folder, self.options.keep, self.best["step"] if self.best else None)
-        self.run.update(step=self.trainer.step)
+        best = [self.best["step"]] if self.best else []
+        checkpoint.retire(self.folder, self.options.keep, [*best, *self.way.spared])
+        self.run.update(step=step)
 
     def with_way_back(self, error: TrainingError) -> TrainingError:
         last = checkpoint.latest(self.folder)
-        return TrainingError(
-            f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint")
-        )
+        return type(error)(f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint"))
 
     def steadier(self, error: TrainingError) -> TrainingError:
-        return TrainingError(f"{self.with_way_back(error)}; a lower learning rate or gradient clipping usually helps")
+        return type(error)(f"{self.with_way_back(error)}; a lower learning rate or gradient clipping usually helps")
 
     def close(self) -> None:
         if self.recorder:

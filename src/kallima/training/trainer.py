@@ -70,7 +70,10 @@ class Trainer:
                     )
 
     def play(self) -> dict[str, Tensor]:
-        """Make one step of the game; return each "<phase>/<term>" and "<phase>/gradient_norm" as a scalar tensor."""
+        """Make one step of the game; return its scalars, still on the device.
+
+        They are each "<phase>/<term>" and "<phase>/gradient_norm", and "notes/<name>" for the notes that are scalars.
+        """
         progress = self.step / max(self.steps, 1)
         self.system.progress.fill_(progress)
         self.system.step.fill_(self.step)
@@ -106,10 +109,13 @@ class Trainer:
             all_notes.append(notes)
             self.precision.backward(sum(terms.values()) / self.accumulate, phase.player.name)
             for name, value in terms.items():
-                key, share = f"{phase.name}/{name}", value.detach().float() / (self.accumulate * phase.repeats)
-                scalars[key] = scalars[key] + share if key in scalars else share
+                add(scalars, f"{phase.name}/{name}", value.detach().float() / (self.accumulate * phase.repeats))
         distribution.average_gradients(turn.parameters, self.world)
-        return distribution.merge_notes(all_notes, self.world)
+        merged = distribution.merge_notes(all_notes, self.world)
+        for name, value in merged.items():
+            if value.ndim == 0:
+                add(scalars, f"notes/{name}", value.float() / phase.repeats)
+        return merged
 
     @torch.no_grad()
     def _move(self, phase: Phase, progress: float, notes: Mapping[str, Tensor], scalars: dict[str, Tensor]) -> None:
@@ -128,8 +134,7 @@ class Trainer:
         distribution.average_buffers(player.modules, self.world)
         if phase.after:
             phase.after(notes)
-        key = f"{phase.name}/gradient_norm"
-        scalars[key] = scalars[key] + norm / phase.repeats if key in scalars else norm / phase.repeats
+        add(scalars, f"{phase.name}/gradient_norm", norm / phase.repeats)
 
     def _seed(self, *place: int) -> None:
         value = _mix(self.seed, self.step, *place, self.world.rank)
@@ -165,6 +170,11 @@ class Trainer:
         for name, stream in self.streams.items():
             stream.seek(state["positions"][name])
         self.precision.load(state["scalers"])
+
+
+def add(scalars: dict[str, Tensor], name: str, value: Tensor) -> None:
+    """Add a repeat's or a micro-batch's share to a step's scalar."""
+    scalars[name] = scalars[name] + value if name in scalars else value
 
 
 class _Turn:

@@ -1,0 +1,107 @@
+"""The ground of every game between a generator and a discriminator: networks, latents, turns, samples."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from kallima import schedules
+from kallima.data.spec import Spec
+from kallima.layers.latent import NormalPrior
+from kallima.layers.modes import evaluating
+from kallima.optimizers import adam, optimistic_adam, rmsprop, sgd
+from kallima.system import Batch, OptimizerFactory, Phase, Player, System, Terms
+from kallima.systems.adversarial.pair import data_field
+from kallima.systems.adversarial.settings import Play
+
+Turn = Terms | tuple[Terms, Mapping[str, Tensor]]
+"""What a loss returns: named terms, and notes where there are any."""
+
+
+class TwoPlayerGame(System):
+    """A generator against a discriminator, which take their turns as `play` says.
+
+    A game is a class below this one that tells what each minimises: `discriminator_loss` and `generator_loss`.
+    """
+
+    def __init__(self, spec: Spec, generator: nn.Module, discriminator: nn.Module, *, play: Play):
+        super().__init__()
+        self.spec, self.field = spec, data_field(spec)
+        self.generator, self.discriminator = generator, discriminator
+        self.prior = NormalPrior(cast(int, generator.latent_dim))
+        self.play, self.simultaneous = play, play.simultaneous
+
+    @abstractmethod
+    def discriminator_loss(self, batch: Batch) -> Turn:
+        """Return the terms that the discriminator minimises on a batch of data."""
+
+    @abstractmethod
+    def generator_loss(self, batch: Batch) -> Turn:
+        """Return the terms that the generator minimises."""
+
+    def game(self) -> list[Phase]:
+        """The discriminator's steps, then the generator's."""
+        play = self.play
+        discriminator = self.player("discriminator", self.discriminator, rate=play.discriminator_learning_rate)
+        generator = self.player("generator", self.generator, average=play.average)
+        return [
+            Phase("discriminator", discriminator, self.discriminator_loss, repeats=play.discriminator_steps),
+            Phase("generator", generator, self.generator_loss, repeats=play.generator_steps),
+        ]
+
+    def player(
+        self,
+        name: str,
+        *modules: nn.Module,
+        rate: float | None = None,
+        average: float = 0.0,
+        constraint: Callable[[], None] | None = None,
+        lazy: int = 1,
+    ) -> Player:
+        """Make a player that steps as `play` says.
+
+        Adam's rate and decays are those of a player who takes an extra step every `lazy` steps (Karras et al. 2020,
+        arXiv:1912.04958, appendix B).
+        """
+        play, rate = self.play, rate or self.play.learning_rate
+        share = 1.0 if lazy == 1 else lazy / (lazy + 1)
+        betas = (play.beta1**share, play.beta2**share)
+        optimizers: dict[str, Callable[[], OptimizerFactory]] = {
+            "adam": lambda: adam(rate * share, betas=betas),
+            "optimistic-adam": lambda: optimistic_adam(rate * share, betas=betas),
+            "rmsprop": lambda: rmsprop(rate * share),
+            "sgd": lambda: sgd(rate * share),
+        }
+        return Player(
+            name,
+            *modules,
+            optimizer=optimizers[play.optimizer](),
+            schedule=schedules.by_name(play.schedule, play.warm_up),
+            constraint=constraint,
+            clip=play.clip,
+            average=average,
+        )
+
+    def forge(self, count: int) -> Tensor:
+        """Return `count` fakes of fresh latents: (count, C, H, W) or (count, D)."""
+        return self.generator(self.prior.draw(count, self.device))
+
+    @torch.no_grad()
+    def sample(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Return `count` new examples on the system's device: images (count, C, H, W) in [-1, 1], points (count, D).
+
+        `rng` is a generator on the CPU, None torch's default one.
+        """
+        return self.decode(self.latents(count, rng=rng))
+
+    def latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Draw `count` latents (count, d) from the prior; `rng` as for `sample`."""
+        return self.prior.draw(count, self.device, rng or torch.default_generator)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the examples of latents (N, d), as `sample` does."""
+        with evaluating(self):
+            return self.generator(latents)
