@@ -55,7 +55,8 @@ def test_images_come_close_to_digits(recipe: str, bar: float, tmp_path: Path):
     assert after["fid"] < bar
 
 
-# recipe: the energy distance that it has to come below; over seeds 0, 1 and 2 none exceeded 0.6 of its bar
+# The energy distance that a recipe has to come below. Over seeds 0, 1 and 2 the worst were dragan with 0.45 and
+# geometric-gan with 0.27; all others came below 0.1, and to half of their bar.
 BARS = {
     "lsgan": 0.2,
     "geometric-gan": 0.5,
@@ -91,3 +92,30 @@ def test_points_come_close_to_two_moons(recipe: str, untrained: float, tmp_path:
     arguments = {"width": 64, "average": 0.98, **own.get(recipe, {})}
     after = scores(recipe, tmp_path / "run", data="two-moons", steps=1000, batch_size=128, **arguments)
     assert after["energy-distance"] < BARS[recipe]
+
+
+# With each switch the plain game still learns: to a tenth of an untrained system's distance. Most reach a hundredth.
+SWITCHES: list[dict[str, Any]] = [
+    {"label_smoothing": 0.1},
+    {"instance_noise": 0.3},
+    {"spectral_norm": True, "r1": 0.1},
+    {"r1": 1.0, "r2": 1.0, "lazy": 8},
+    {"historical_averaging": 0.01},
+    {"consensus": 0.1, "steps": 500},
+    {"optimizer": "optimistic-adam"},
+    {"simultaneous": True, "r1": 0.1},
+    {"pack": 2, "minibatch_discrimination": 4},
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=" ".join)
+def test_points_come_close_to_two_moons_with(switches: dict[str, Any], untrained: float, tmp_path: Path):
+    options = {"steps": 1000, "batch_size": 128, "width": 64, "average": 0.98, "beta1": 0.0, **switches}
+    assert scores("gan", tmp_path / "run", data="two-moons", **options)["energy-distance"] < untrained / 10
+
+
+@pytest.mark.parametrize("switches", [{"virtual_batch_norm": True}, {"augment": "diffaugment"}, {"augment": "ada"}])
+def test_images_come_close_to_digits_with(switches: dict[str, Any], tmp_path: Path):
+    options = {"data": "digits", "batch_size": 32, "width": 16, "average": 0.99, **switches}
+    before = scores("dcgan", tmp_path / "before", steps=0, **options)["fid"]
+    assert scores("dcgan", tmp_path / "after", steps=600, **options)["fid"] < before / 2

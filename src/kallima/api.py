@@ -2,8 +2,7 @@
 
 import dataclasses
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +11,7 @@ from kallima.data.spec import Spec
 from kallima.errors import RunError, UsageError
 from kallima.examination import doctor_of, keep
 from kallima.files import write_whole
-from kallima.job import Job, default_folder
+from kallima.job import Job, default_folder, refuse_other, say_differences
 from kallima.judging import judge, refuse_for_run, showing, truth_of_run
 from kallima.picturing import picture_of
 from kallima.training.run import Run
@@ -132,11 +131,11 @@ def resume(
         if device.type == "cpu":
             torch.set_num_threads(was["threads"])  # the number of threads decides the order of sums
         dataset = _dataset(job, world)
-        _refuse_other(run, checkpoint.identity(last), job.identity(dataset))
+        refuse_other(run, checkpoint.identity(last), job.identity(dataset))
         trainer = job.trainer(dataset, device, world)
         if world.leads:
             manifest = job.manifest(dataset, device, world)
-            _say_differences(was, manifest["environment"])
+            say_differences(was, manifest["environment"])
             run.update(training=manifest["training"], source=manifest["source"])
         return _fit(job, dataset, trainer, run)
 
@@ -351,6 +350,7 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
     from kallima.evaluation.sets import Truth
     from kallima.reporting.grid import save_picture
     from kallima.sampling.drawing import draw
+    from kallima.system import capabilities
     from kallima.training.loop import Watch, fit
     from kallima.training.shipping import ship
 
@@ -373,6 +373,7 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
         fit(trainer, run, job.training, {}, watch)
         return run
     with run.locked():
+        run.update(capabilities=capabilities(trainer.system))
         fit(trainer, run, job.training, job.identity(dataset), watch)
         if run.signal is None:
             if job.training.doctor != "off":
@@ -386,25 +387,3 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
 JUDGED = {"image": 10_000, "points": 2_500}  # how many samples a score rests on
 QUICK = 2_000  # and a score during training
 HEADLINE = {"image": "fid", "points": "energy-distance"}  # which score decides what checkpoint is the best
-
-
-def _refuse_other(run: Run, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to resume what is not the same training any more; name the first difference."""
-    for name in dict.fromkeys((*was, *now)):
-        before, after = was.get(name), json.loads(json.dumps(now.get(name)))
-        if before != after:
-            shown = (
-                "the content of the data has changed"
-                if name == "data fingerprint"
-                else f"{name} was {before}, is {after}"
-            )
-            raise RunError(f"{run} cannot be resumed: {shown}")
-
-
-def _say_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Say what may keep a resumed run from following bit for bit the path it would have taken."""
-    changed = [
-        f"{n} was {was[n]}, is {now[n]}" for n in ("torch", "device_name", "threads", "world") if was[n] != now[n]
-    ]
-    if changed:
-        print(f"note: resuming under other conditions, so not bit for bit: {'; '.join(changed)}", file=sys.stderr)

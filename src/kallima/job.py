@@ -1,7 +1,9 @@
 """A training, resolved: recipe, arguments, data and options, and how to set it up here or set it up again."""
 
 import dataclasses
+import json
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from kallima.data.dataset import Dataset
     from kallima.training.distribution import World
+    from kallima.training.run import Run
     from kallima.training.trainer import Trainer
 
 
@@ -199,3 +202,29 @@ def default_folder(job: Job) -> Path:
     while folder.exists():
         folder, number = base.with_name(f"{base.name}-{number}"), number + 1
     return folder
+
+
+def refuse_other(run: "Run", was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Compare what decided a run with what would now.
+
+    Raises:
+        RunError: the run would not be the same training any more; the first difference is named.
+    """
+    for name in dict.fromkeys((*was, *now)):
+        before, after = was.get(name), json.loads(json.dumps(now.get(name)))
+        if before != after:
+            shown = (
+                "the content of the data has changed"
+                if name == "data fingerprint"
+                else f"{name} was {before}, is {after}"
+            )
+            raise RunError(f"{run} cannot be resumed: {shown}")
+
+
+def say_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Say what may keep a resumed run from following bit for bit the path it would have taken."""
+    changed = [
+        f"{n} was {was[n]}, is {now[n]}" for n in ("torch", "device_name", "threads", "world") if was[n] != now[n]
+    ]
+    if changed:
+        print(f"note: resuming under other conditions, so not bit for bit: {'; '.join(changed)}", file=sys.stderr)

@@ -163,6 +163,11 @@ class Illustrates(Protocol):
         ...
 
 
+def capabilities(system: System) -> list[str]:
+    """Name what can be done with a system: the protocols of this file that it satisfies."""
+    return [kind.__name__ for kind in (Samples, Decodes, Judges, KnowsItsBest, Illustrates) if isinstance(system, kind)]
+
+
 __all__ = [
     "Batch",
     "Decodes",
@@ -175,4 +180,5 @@ __all__ = [
     "Schedule",
     "System",
     "Terms",
+    "capabilities",
 ]

@@ -82,8 +82,9 @@ def _finish(run: "Run", *, json: bool) -> int:
         if run.status == "finished":
             if report.is_file():
                 tell(f"report:   {report}")
-            tell(f"samples:  kallima sample {run} -n 64 --out grid.png")
-            tell(f"scores:   kallima evaluate {run}")
+            if "Samples" in run.manifest["capabilities"]:
+                tell(f"samples:  kallima sample {run} -n 64 --out grid.png")
+                tell(f"scores:   kallima evaluate {run}")
     if run.signal:
         return 128 + run.signal
     return 1 if run.status == "stopped" else 0

@@ -82,7 +82,7 @@ class Run(os.PathLike[str]):
 
     @property
     def status(self) -> str:
-        """running, finished, interrupted or failed; a killed run still says running."""
+        """running, finished, interrupted, stopped (by the doctor) or failed; a killed run still says running."""
         return self.manifest["status"]
 
     @property

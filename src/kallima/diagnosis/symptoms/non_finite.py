@@ -7,7 +7,8 @@ from kallima.diagnosis.record import Record, direction_of
 
 SYMPTOM = "non-finite values"
 LEAST_POINTS = 3
-"""Gradient norms in a row: single ones are infinite in half precision, whose scaler then leaves out the step."""
+"""Gradient norms in a row: single ones are infinite in half precision, whose scaler then leaves out the step.
+Where nothing else was logged after it, the training has ended on a single one."""
 
 REMEDIES = (
     Remedy("take smaller steps", "--learning-rate 1e-4"),
@@ -29,7 +30,8 @@ def find(record: Record) -> Finding | None:
             continue
         finite = np.flatnonzero(~broken)
         start = int(finite[-1]) + 1 if len(finite) else 0
-        if "grad" in name.lower() and len(broken) - start < LEAST_POINTS:
+        ended = all(record.raw(other).steps[-1] < series.steps[-1] for other in record.names if other != name)
+        if "grad" in name.lower() and len(broken) - start < LEAST_POINTS and not ended:
             continue
         found.append((float(series.steps[start]), name, float(series.values[start])))
     if not found:
