@@ -71,6 +71,14 @@ CASES = [
     for name, data, arguments in SWITCHES
 ]
 every_case = pytest.mark.parametrize("case", CASES)
+# Compiling takes seconds: once for each class, and for each switch. Objectives are compiled in tests of their own.
+every_kind = pytest.mark.parametrize(
+    "case",
+    [
+        *{case.values[0].recipe.returns: case for case in reversed(CASES) if not case.values[0].arguments}.values(),
+        *(case for case in CASES if case.values[0].arguments),
+    ],
+)
 every_recipe = pytest.mark.parametrize("recipe", [pytest.param(r, id=name) for name, r in recipes().items()])
 
 
@@ -205,7 +213,7 @@ def test_averaged_weights_follow_but_differ(case: Case):
     assert not trainer.average.system.training
 
 
-@every_case
+@every_kind
 def test_losses_compile_in_one_piece(case: Case):
     eager, compiled = build(case), build(case)
     batch = Random(case.spec).next()

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment, linprog
-from scipy.sparse import kron, vstack
 
 from kallima.objectives.transport import (
     cosine_distances,
@@ -25,7 +24,9 @@ def assignment(cost):
 
 def linear_programme(cost):
     rows, columns = cost.shape
-    sums = vstack([kron(np.eye(rows), np.ones(columns)), kron(np.ones(rows), np.eye(columns))])
+    of_rows = np.kron(np.eye(rows), np.ones((1, columns)))
+    of_columns = np.kron(np.ones((1, rows)), np.eye(columns))
+    sums = np.vstack([of_rows, of_columns])
     marginals = np.concatenate([np.full(rows, 1 / rows), np.full(columns, 1 / columns)])
     return linprog(cost.numpy().ravel(), A_eq=sums, b_eq=marginals).fun
 

@@ -136,7 +136,8 @@ class _Sitting:
                 if trainer.step % self.doctor.every:
                     self.measure()
                 self.doctor.examine()
-                told = list(map(str, self.doctor.findings)) or ["nothing looks wrong"]
+                quiet = "nothing looks wrong" if trainer.step >= 5 * self.doctor.every else "too short to judge"
+                told = list(map(str, self.doctor.findings)) or [quiet]
                 self.progress.say("\n".join(f"doctor: {sentence}" for sentence in told))
             self.run.update(status="finished", step=trainer.step, message=None)
 

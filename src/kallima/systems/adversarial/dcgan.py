@@ -25,8 +25,8 @@ def dcgan(
 ) -> GAN:
     """The convolutional network pair that made adversarial training work on images, 8 to 256 pixels.
 
-    discriminator   minimises  −E log D(x) − E log(1 − D(G(z)))
-    generator       minimises  −E log D(G(z))
+        discriminator   minimises  −E log D(x) − E log(1 − D(G(z)))
+        generator       minimises  −E log D(G(z))
 
     Batch size, learning rate and beta1 are the paper's (section 4); it draws latents uniformly and samples from the
     raw weights, this draws them from a normal distribution and samples from averaged weights.

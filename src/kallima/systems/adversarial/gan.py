@@ -246,8 +246,8 @@ def gan(
 ) -> GAN:
     """The original game with dense networks and the non-saturating loss, for points and small images.
 
-    discriminator   minimises  −E log D(x) − E log(1 − D(G(z)))
-    generator       minimises  −E log D(G(z))
+        discriminator   minimises  −E log D(x) − E log(1 − D(G(z)))
+        generator       minimises  −E log D(G(z))
     """
     return GAN(spec, *pair(spec, networks, stabilisers), objective=non_saturating, play=play, stabilisers=stabilisers)
 
@@ -269,8 +269,8 @@ def gan_minimax(
 ) -> GAN:
     """The original game with the minimax (saturating) loss: the theory's own, and the harder one to train.
 
-    discriminator   minimises  −E log D(x) − E log(1 − D(G(z)))
-    generator       minimises   E log(1 − D(G(z)))
+        discriminator   minimises  −E log D(x) − E log(1 − D(G(z)))
+        generator       minimises   E log(1 − D(G(z)))
 
     The generator's gradient vanishes where the discriminator is sure of itself. It is here for comparison; `gan` is
     the one that works.

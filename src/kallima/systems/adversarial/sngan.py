@@ -25,8 +25,8 @@ def sngan(
 ) -> GAN:
     """Spectral normalisation, hinge loss and a residual generator: the one to start with on images, 8 to 256 pixels.
 
-    discriminator   minimises  E max(0, 1 − s(x)) + E max(0, 1 + s(G(z)))
-    generator       minimises  −E s(G(z))
+        discriminator   minimises  E max(0, 1 − s(x)) + E max(0, 1 + s(G(z)))
+        generator       minimises  −E s(G(z))
 
     Each weight of the discriminator is divided by its largest singular value, W / σ(W), where σ comes from one step
     of power iteration a training step (Eq. 8–9, Algorithm 1); so the discriminator is Lipschitz and stays useful to
