@@ -283,6 +283,30 @@ def test_a_score_that_was_not_taken_is_not_broken():
     late[-1] = np.inf
     assert non_finite.find(record(d_grad_norm=(STEPS, late))) is None
     assert non_finite.find(record(d_loss=(STEPS, late))).since == STEPS[-1]
+    # half precision logs the loss of that step too; a training that it ends logs nothing more
+    loss = np.ones(len(STEPS))
+    assert non_finite.find(record(d_loss=(STEPS, loss), d_grad_norm=(STEPS, late))) is None
+    assert non_finite.find(record(d_loss=(STEPS[:-1], loss[:-1]), d_grad_norm=(STEPS, late))).since == STEPS[-1]
+
+    assert non_finite.find(record(d_grad_norm=(STEPS[:1], np.array([np.inf])))).since == STEPS[0]
+
+
+def test_samples_of_the_first_looks_do_not_say_that_the_discriminator_has_won():
+    for looks, told in ((3, False), (8, True)):
+        at, logged = LOOKS[:looks], STEPS[: 2 * looks]
+        sure = {"notes__accuracy": (logged, logged * 0 + 1.0), "samples__energy": (at, at * 0 + 0.6)}
+        assert (discriminator_wins.find(record(**sure)) is not None) == told
+
+
+def test_gradients_that_are_huge_from_the_start_are_told_where_the_samples_are_bad():
+    norm = (STEPS, np.full(len(STEPS), 5e4))
+    for energy, told in ((0.01, False), (0.6, True)):
+        found = exploding_gradients.find(
+            healthy(critic__gradient_norm=norm, samples__energy=(LOOKS, LOOKS * 0 + energy))
+        )
+        assert (found is not None) == told
+    assert found.since == STEPS[0]
+    assert exploding_gradients.find(healthy(critic__gradient_norm=(STEPS, np.full(len(STEPS), 5e3)))) is None
 
 
 # the record

@@ -17,6 +17,8 @@ BEATEN = 4.0
 VANISHED = 0.05
 """Gradient norm of the generator, over its early one, that no longer moves it."""
 LEAST_POINTS = 6
+LEAST_LOOKS = 5
+"""Looks at the samples before their distance counts: those of the first steps are far from the data in any training."""
 
 REMEDIES = (
     Remedy("slow the discriminator down", "--discriminator-learning-rate 1e-4"),
@@ -57,7 +59,7 @@ def find(record: Record) -> Finding | None:
         evidence["generator gradient, over its early one"] = left
         said.append(f"the generator's gradient is {left:.1%} of what it was".replace("%", " %"))
         weight += 0.35
-    standing = keeps_up(record)
+    standing = keeps_up(record) if len(record.sign("energy")) >= LEAST_LOOKS else None
     if standing is not None:
         weight += -0.5 if standing else 0.35
         if not standing:

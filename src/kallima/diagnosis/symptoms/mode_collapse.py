@@ -53,6 +53,6 @@ def find(record: Record) -> Finding | None:
     duplicates = record.sign("duplicates")
     if len(duplicates):
         evidence["samples/duplicates"] = level(duplicates.values)
-    said = f"two samples differ {now:.2g} times as much as two examples of the data"
-    said += f", and {lost:.0%} of the data has no sample near it".replace("%", " %")
+    said = f"two samples differ by {now:.1%} of what two examples of the data do"
+    said = f"{said}, and {lost:.0%} of the data has no sample near it".replace("%", " %")
     return Finding(SYMPTOM, int(diversity.steps[start]), min(confidence, 0.98), evidence | {IN_WORDS: said}, REMEDIES)

@@ -30,7 +30,8 @@ def find(record: Record) -> Finding | None:
             continue
         finite = np.flatnonzero(~broken)
         start = int(finite[-1]) + 1 if len(finite) else 0
-        ended = all(record.raw(other).steps[-1] < series.steps[-1] for other in record.names if other != name)
+        others = [record.raw(other).steps[-1] for other in record.names if other != name]
+        ended = max(others) < series.steps[-1] if others else not len(finite)
         if "grad" in name.lower() and len(broken) - start < LEAST_POINTS and not ended:
             continue
         found.append((float(series.steps[start]), name, float(series.values[start])))

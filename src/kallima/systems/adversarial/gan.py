@@ -246,8 +246,8 @@ def gan(
 ) -> GAN:
     """The original game with dense networks and the non-saturating loss, for points and small images.
 
-        discriminator   minimises  −E log D(x) − E log(1 − D(G(z)))
-        generator       minimises  −E log D(G(z))
+    discriminator   minimises  −E log D(x) − E log(1 − D(G(z)))
+    generator       minimises  −E log D(G(z))
     """
     return GAN(spec, *pair(spec, networks, stabilisers), objective=non_saturating, play=play, stabilisers=stabilisers)
 
