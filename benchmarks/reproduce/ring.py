@@ -27,7 +27,13 @@ COMMON: dict[str, Any] = {
     "beta2": 0.999,
     "optimizer": "adam",
 }
-QUIET: dict[str, Any] = {"log_every": 1_000, "sample_every": 0, "checkpoint_every": 10**6, "device": "cpu"}
+QUIET: dict[str, Any] = {
+    "log_every": 1_000,
+    "sample_every": 0,
+    "checkpoint_every": 10**6,
+    "doctor": "off",
+    "device": "cpu",
+}
 
 
 @dataclass(frozen=True)

@@ -105,3 +105,8 @@ class TwoPlayerGame(System):
         """Return the examples of latents (N, d), as `sample` does."""
         with evaluating(self):
             return self.generator(latents)
+
+
+def sum_of(terms: Terms) -> Tensor:
+    """Add up the terms of a loss, as the trainer does."""
+    return torch.stack(list(terms.values())).sum()

@@ -18,7 +18,7 @@ from kallima.objectives.penalties import dragan_penalty, interpolated_gradient_p
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, Terms
 from kallima.systems.adversarial.conflicts import refuse_conflicts
-from kallima.systems.adversarial.game import Turn, TwoPlayerGame
+from kallima.systems.adversarial.game import Turn, TwoPlayerGame, sum_of
 from kallima.systems.adversarial.pair import has_batch_norm, pair
 from kallima.systems.adversarial.settings import Networks, Play, Stabilisers
 
@@ -222,11 +222,6 @@ class GAN(TwoPlayerGame):
             history = self.histories[name]
             assert isinstance(history, HistoricalAverage)
             history.update(network.parameters())
-
-
-def sum_of(terms: Terms) -> Tensor:
-    """Add up the terms of a loss."""
-    return torch.stack(list(terms.values())).sum()
 
 
 @recipe(

@@ -10,7 +10,7 @@ from kallima.networks.discriminator import Discriminator
 from kallima.objectives.adversarial import minimax
 from kallima.recipe import recipe
 from kallima.system import Batch, Terms
-from kallima.systems.adversarial.game import TwoPlayerGame
+from kallima.systems.adversarial.game import TwoPlayerGame, sum_of
 from kallima.systems.adversarial.pair import has_batch_norm, pair
 from kallima.systems.adversarial.settings import Networks, Play
 
@@ -85,7 +85,7 @@ class UnrolledGAN(TwoPlayerGame):
     def losses(self, weights: Weights, real: Tensor, fake: Tensor) -> Tensor:
         """−f: what the discriminator minimises under `weights`, a scalar."""
         scores = functional_call(self.discriminator, weights, torch.cat([real, fake])).chunk(2)
-        return torch.stack(list(minimax.discriminator(*scores).values())).sum()
+        return sum_of(minimax.discriminator(*scores))
 
 
 @recipe(
