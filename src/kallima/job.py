@@ -170,10 +170,10 @@ class Job:
         system.to(device)
         system.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub leaves it out
         streams = {
-            "data": Stream(
-                dataset,
-                batch_size=self.batch_size,
-                seed=training.seed,
+            name: Stream(
+                portion.of(dataset),
+                batch_size=portion.batch_size or self.batch_size,
+                seed=training.seed + place,  # streams of one data set are not to walk side by side
                 device=device,
                 rank=world.rank,
                 world=world.size,
@@ -181,6 +181,7 @@ class Job:
                 flip=training.flip,
                 memory_format=layout,
             )
+            for place, (name, portion) in enumerate(system.streams.items())
         }
         return Trainer(
             system,

@@ -2,12 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from kallima.conditions import Conditions
 from kallima.data.batch import Batch
+from kallima.data.portion import Portion
 from kallima.data.spec import Spec
 from kallima.figures import Figure, LogDensity
 
@@ -82,12 +85,14 @@ class System(nn.Module, ABC):
     """Players, phases, and what can be done with the result.
 
     `simultaneous` systems take all gradients of a step before any player moves. `frozen` modules belong to no player
-    (feature networks): they stay in evaluation mode. `spec` is what the system was built for.
+    (feature networks): they stay in evaluation mode. `spec` is what the system was built for. `streams` says what part
+    of the data each stream holds that its phases read.
     The trainer fills the buffers `progress` (in [0, 1]) and `step`, which annealed losses may read.
     """
 
     simultaneous: bool = False
     frozen: tuple[nn.Module, ...] = ()
+    streams: Mapping[str, Portion] = MappingProxyType({"data": Portion()})
     spec: Spec
     progress: Tensor
     step: Tensor
@@ -121,7 +126,13 @@ class Samples(Protocol):
 
 @runtime_checkable
 class Decodes(Protocol):
-    """Makes examples of latents."""
+    """Makes examples of latents.
+
+    A latent is one vector with everything that an example is made of. `parts` names its stretches, noise first: "z",
+    then what is asked for ("label", "bold") or found ("category", "c1"); a category is one-hot.
+    """
+
+    parts: Mapping[str, slice]
 
     def latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
         """Draw `count` latents (count, d) from the prior; `rng` as for `Samples`."""
@@ -129,6 +140,56 @@ class Decodes(Protocol):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the examples of latents (N, d), as `Samples` gives them."""
+        ...
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """Draws new examples of what is asked for."""
+
+    conditions: Conditions
+
+    def sample(self, count: int, *, condition: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
+        """Return `count` examples, as `Samples` does, under `condition` (count, conditions.size), or the data's own."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Describes examples by codes."""
+
+    def encode(self, examples: Tensor) -> Tensor:
+        """Return the codes (N, d) of examples (N, …): where they are random their means, so equal each time.
+
+        Of a system that decodes too, they are latents that `decode` takes.
+        """
+        ...
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Makes examples again from what it keeps of them."""
+
+    def reconstruct(self, examples: Tensor) -> Tensor:
+        """Return what becomes of examples (N, …): (N, …) likewise."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Tells the classes of the data's labels apart."""
+
+    def classify(self, examples: Tensor) -> Tensor:
+        """Return the log-probability of each class of `spec["label"]` for examples (N, …): (N, K)."""
+        ...
+
+
+@runtime_checkable
+class Clusters(Protocol):
+    """Sorts examples into classes that it found without labels."""
+
+    def cluster(self, examples: Tensor) -> Tensor:
+        """Return the log-probability of each cluster for examples (N, …): (N, K)."""
         ...
 
 
@@ -165,17 +226,29 @@ class Illustrates(Protocol):
 
 def capabilities(system: System) -> list[str]:
     """Name what can be done with a system: the protocols of this file that it satisfies."""
-    return [kind.__name__ for kind in (Samples, Decodes, Judges, KnowsItsBest, Illustrates) if isinstance(system, kind)]
+    return [kind.__name__ for kind in CAPABILITIES if isinstance(system, kind)]
+
+
+CAPABILITIES: tuple[type, ...] = (
+    *(Samples, Conditional, Decodes, Encodes, Reconstructs, Classifies, Clusters),
+    *(Judges, KnowsItsBest, Illustrates),
+)
 
 
 __all__ = [
     "Batch",
+    "Classifies",
+    "Clusters",
+    "Conditional",
     "Decodes",
+    "Encodes",
     "Illustrates",
     "Judges",
     "KnowsItsBest",
     "Phase",
     "Player",
+    "Portion",
+    "Reconstructs",
     "Samples",
     "Schedule",
     "System",

@@ -10,7 +10,7 @@ class Batch:
     """Examples of one stream on the training device, by field name; `len(batch)` counts them.
 
     image: float (N, C, H, W) in [-1, 1]; points: float (N, D), standardised as the spec says; label: int64 (N,);
-    attributes: float (N, A).
+    attributes: float (N, A); values: float (N, V), standardised likewise.
     """
 
     def __init__(self, fields: Mapping[str, Tensor]):

@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from kallima.data.cache import Column, Entry, Writer, entry
 from kallima.data.images import View
 from kallima.data.source import Problem, RandomAccess, Source
-from kallima.data.spec import Attributes, Field, Image, Label, Points, Spec, Text
+from kallima.data.spec import Attributes, Field, Image, Label, Points, Spec, Text, Values
 from kallima.errors import DataError
 
 PREPARED_LIMIT = 4 << 30
@@ -34,7 +34,7 @@ class Dataset(ABC):
     `decodes` tells whether reading costs decoding, so that worker processes help; `row_bytes` is an example's size.
     """
 
-    decodes: ClassVar[bool]
+    decodes: bool
 
     def __init__(self, source: Source, view: View, spec: Spec, fingerprint: str, count: int):
         self.source, self.view, self.spec, self.fingerprint = source, view, spec, fingerprint
@@ -48,8 +48,9 @@ class Dataset(ABC):
     def read(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Tensor]:
         """Return examples (N,) in stored form, by field name; texts are had from `texts`.
 
-        image: uint8 (N, H, W, C); label: int64 (N,); attributes: float32 (N, A); points: float32 (N, D), standardised
-        as the spec says. `draws` are random bits, uint64 (N,), that place random crops; without them the middle is cut.
+        image: uint8 (N, H, W, C); label: int64 (N,); attributes: float32 (N, A); points (N, D) and values (N, V):
+        float32, standardised as the spec says. `draws` are random bits, uint64 (N,), that place random crops; without
+        them the middle is cut.
 
         Raises:
             DataError: a file has changed or gone since the data was prepared.
@@ -58,6 +59,10 @@ class Dataset(ABC):
     @abstractmethod
     def texts(self, indices: np.ndarray) -> list[str]:
         """Return the texts of these examples; KeyError where the data has none."""
+
+    @abstractmethod
+    def column(self, name: str) -> np.ndarray:
+        """Return one field other than the image or the text of every example, (N, …)."""
 
 
 class CachedDataset(Dataset):
@@ -81,6 +86,10 @@ class CachedDataset(Dataset):
     def texts(self, indices: np.ndarray) -> list[str]:
         """Return the texts of these examples."""
         return self._entry.texts(indices)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one field of every example."""
+        return np.array(self._entry.arrays[name])
 
 
 class StreamedDataset(Dataset):
@@ -112,6 +121,10 @@ class StreamedDataset(Dataset):
         """Return the texts of these examples."""
         return [str(self._example(int(index))["text"]) for index in indices]
 
+    def column(self, name: str) -> np.ndarray:
+        """Return one field of every example, each of which is read once for it."""
+        return np.array([self._example(index)[name] for index in range(len(self))])
+
     def _example(self, index: int) -> dict[str, Any]:
         position = index + int(np.searchsorted(self._gaps, index, side="right"))
         assert isinstance(self.source, RandomAccess)
@@ -119,6 +132,27 @@ class StreamedDataset(Dataset):
         if isinstance(example, Problem):
             raise DataError(f"{example.path} {example.problem}: it has changed since the data was checked")
         return example
+
+
+class Subset(Dataset):
+    """Some examples of another dataset, by their `indices` there."""
+
+    def __init__(self, whole: Dataset, indices: np.ndarray):
+        super().__init__(whole.source, whole.view, whole.spec, whole.fingerprint, len(indices))
+        self.whole, self.indices = whole, indices
+        self.decodes = whole.decodes
+
+    def read(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Tensor]:
+        """Return examples in stored form; see `Dataset.read`."""
+        return self.whole.read(self.indices[indices], draws)
+
+    def texts(self, indices: np.ndarray) -> list[str]:
+        """Return the texts of these examples."""
+        return self.whole.texts(self.indices[indices])
+
+    def column(self, name: str) -> np.ndarray:
+        """Return one field of every example."""
+        return self.whole.column(name)[self.indices]
 
 
 def prepare(source: Source, view: View, *, skip_bad: bool = False, progress: Progress | None = None) -> Dataset:
@@ -191,7 +225,7 @@ def _columns(spec: Spec) -> dict[str, Column]:
                 columns[name] = Column("|u1", (height, width, channels))
             case Label():
                 columns[name] = Column("<i8", ())
-            case Attributes(names):
+            case Attributes(names) | Values(names):
                 columns[name] = Column("<f4", (len(names),))
             case Points(dimensions):
                 columns[name] = Column("<f4", (dimensions,))
@@ -219,12 +253,12 @@ def _viewed(example: dict[str, Any], view: View, spec: Spec, rng: np.random.Gene
 
 
 def _standardised(fields: dict[str, Tensor], spec: Spec) -> dict[str, Tensor]:
-    points = spec.get("points")
-    if isinstance(points, Points):
-        if points.offset is not None:
-            fields["points"] = fields["points"] - torch.tensor(points.offset)
-        if points.scale is not None:
-            fields["points"] = fields["points"] / torch.tensor(points.scale)
+    for name, field in spec.items():
+        if isinstance(field, (Points, Values)):
+            if field.offset is not None:
+                fields[name] = fields[name] - torch.tensor(field.offset)
+            if field.scale is not None:
+                fields[name] = fields[name] / torch.tensor(field.scale)
     return fields
 
 

@@ -68,6 +68,16 @@ class Attributes(Field):
 
 
 @dataclass(frozen=True)
+class Values(Field):
+    """Several numbers at once, such as an age: float (len(names),), in a batch (value - offset) / scale."""
+
+    remedy: ClassVar[str] = "add a metadata.csv with the column file_name and one column of numbers a value"
+    names: tuple[str, ...]
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Text(Field):
     """A string, such as a caption."""
 

@@ -10,6 +10,7 @@ import itertools
 from torch import Tensor, nn
 
 from kallima.data.spec import Image
+from kallima.layers.conditional_norm import ConditionedSequential, batch_norm
 from kallima.layers.pyramid import pyramid
 from kallima.networks.discriminator import Discriminator
 
@@ -21,30 +22,35 @@ def _initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm2d) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
 class DCGANGenerator(nn.Module):
-    """Latents (N, latent_dim) to images in [-1, 1]; `width` is the number of channels at half the image's size."""
+    """Latents (N, latent_dim) to images in [-1, 1]; `width` is the number of channels at half the image's size.
 
-    def __init__(self, latent_dim: int, image: Image, *, width: int = 64):
+    With a `condition_size` K it takes (N, latent_dim + K), the condition last, which also steers its normalisation.
+    """
+
+    def __init__(self, latent_dim: int, image: Image, *, width: int = 64, condition_size: int = 0):
         super().__init__()
         self.latent_dim = latent_dim
         colours, height, columns = image.shape
         plan = pyramid(height, columns)
         channels = plan.channels(width, MOST)[::-1]
         self.grid = (channels[0], *plan.grid)
-        self.project = nn.Linear(latent_dim, channels[0] * plan.grid[0] * plan.grid[1], bias=False)
-        layers: list[nn.Module] = [nn.BatchNorm2d(channels[0]), nn.ReLU()]
+        inputs = latent_dim + condition_size
+        self.project = nn.Linear(inputs, channels[0] * plan.grid[0] * plan.grid[1], bias=False)
+        layers: list[nn.Module] = [batch_norm(channels[0], condition_size), nn.ReLU()]
         for before, after in itertools.pairwise(channels):
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-        self.grow = nn.Sequential(*layers, nn.ConvTranspose2d(channels[-1], colours, 4, 2, 1), nn.Tanh())
+            convolution = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)
+            layers += [convolution, batch_norm(after, condition_size), nn.ReLU()]
+        self.grow = ConditionedSequential(*layers, nn.ConvTranspose2d(channels[-1], colours, 4, 2, 1), nn.Tanh())
         self.apply(_initialise)
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, latent_dim) to (N, C, H, W)."""
-        return self.grow(self.project(latent).unflatten(1, self.grid))
+        return self.grow(self.project(latent).unflatten(1, self.grid), latent[:, self.latent_dim :])
 
 
 class DCGANDiscriminator(Discriminator):

@@ -19,13 +19,19 @@ def hidden_layers(inputs: int, width: int, depth: int, activation: type[nn.Modul
 
 
 class MLPGenerator(nn.Module):
-    """Latents to examples of `shape`; images end in tanh, so that they lie in [-1, 1], points are unbounded."""
+    """Latents to examples of `shape`; images end in tanh, so that they lie in [-1, 1], points are unbounded.
 
-    def __init__(self, latent_dim: int, shape: Sequence[int], *, width: int = 128, depth: int = 3):
+    With a `condition_size` K it takes (N, latent_dim + K), the condition last.
+    """
+
+    def __init__(
+        self, latent_dim: int, shape: Sequence[int], *, width: int = 128, depth: int = 3, condition_size: int = 0
+    ):
         super().__init__()
         self.latent_dim, self.shape = latent_dim, tuple(shape)
-        self.hidden = hidden_layers(latent_dim, width, depth)
-        self.output = nn.Linear(width if depth else latent_dim, math.prod(self.shape))
+        inputs = latent_dim + condition_size
+        self.hidden = hidden_layers(inputs, width, depth)
+        self.output = nn.Linear(width if depth else inputs, math.prod(self.shape))
         self.squash: nn.Module = nn.Tanh() if len(self.shape) > 1 else nn.Identity()
 
     def forward(self, latent: Tensor) -> Tensor:

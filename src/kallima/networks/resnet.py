@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from kallima.data.spec import Image
+from kallima.layers.conditional_norm import Conditioned, ConditionedSequential, batch_norm
 from kallima.layers.glorot import glorot
 from kallima.layers.pyramid import pyramid
 from kallima.networks.discriminator import Discriminator
@@ -25,24 +26,24 @@ from kallima.networks.discriminator import Discriminator
 MOST = 4
 
 
-class GeneratorBlock(nn.Module):
+class GeneratorBlock(Conditioned):
     """(N, before, H, W) to (N, after, 2H, 2W): normalise, activate, convolve, twice over, plus a shortcut."""
 
-    def __init__(self, before: int, after: int):
+    def __init__(self, before: int, after: int, condition_size: int = 0):
         super().__init__()
-        self.residual = nn.Sequential(
-            nn.BatchNorm2d(before),
+        self.residual = ConditionedSequential(
+            batch_norm(before, condition_size),
             nn.ReLU(),
             glorot(nn.ConvTranspose2d(before, after, 4, 2, 1), math.sqrt(2)),
-            nn.BatchNorm2d(after),
+            batch_norm(after, condition_size),
             nn.ReLU(),
             glorot(nn.Conv2d(after, after, 3, 1, 1), math.sqrt(2)),
         )
         self.shortcut = nn.Sequential(glorot(nn.Conv2d(before, after, 1)), nn.Upsample(scale_factor=2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return the features of the next level."""
-        return self.residual(x) + self.shortcut(x)
+        return self.residual(x, condition) + self.shortcut(x)
 
 
 class DiscriminatorBlock(nn.Module):
@@ -70,19 +71,23 @@ class DiscriminatorBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Latents (N, latent_dim) to images in [-1, 1]; `width` is the number of channels at half the image's size."""
+    """Latents (N, latent_dim) to images in [-1, 1]; `width` is the number of channels at half the image's size.
 
-    def __init__(self, latent_dim: int, image: Image, *, width: int = 64):
+    With a `condition_size` K it takes (N, latent_dim + K), the condition last, which also steers its normalisation.
+    """
+
+    def __init__(self, latent_dim: int, image: Image, *, width: int = 64, condition_size: int = 0):
         super().__init__()
         self.latent_dim = latent_dim
         colours, height, columns = image.shape
         plan = pyramid(height, columns)
         channels = plan.folded_channels(width, MOST)[::-1]
         self.grid = (channels[0], *plan.grid)
-        self.project = glorot(nn.Linear(latent_dim, channels[0] * plan.area))
-        self.blocks = nn.Sequential(*(GeneratorBlock(a, b) for a, b in itertools.pairwise(channels)))
-        self.paint = nn.Sequential(
-            nn.BatchNorm2d(channels[-1]),
+        self.project = glorot(nn.Linear(latent_dim + condition_size, channels[0] * plan.area))
+        blocks = (GeneratorBlock(before, after, condition_size) for before, after in itertools.pairwise(channels))
+        self.blocks = ConditionedSequential(*blocks)
+        self.paint = ConditionedSequential(
+            batch_norm(channels[-1], condition_size),
             nn.ReLU(),
             glorot(nn.Conv2d(channels[-1], colours * plan.fold**2, 3, 1, 1)),
             nn.PixelShuffle(plan.fold),
@@ -91,7 +96,8 @@ class ResNetGenerator(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, latent_dim) to (N, C, H, W)."""
-        return self.paint(self.blocks(self.project(latent).unflatten(1, self.grid)))
+        condition = latent[:, self.latent_dim :]
+        return self.paint(self.blocks(self.project(latent).unflatten(1, self.grid), condition), condition)
 
 
 class ResNetDiscriminator(Discriminator):

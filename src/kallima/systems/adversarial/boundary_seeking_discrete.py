@@ -73,10 +73,10 @@ class DiscreteBoundarySeekingGAN(TwoPlayerGame):
         return {"adversarial": loss}, {"effective": (1 / weights.square().sum(0)).mean()}
 
     @torch.no_grad()
-    def sample(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+    def sample(self, count: int, *, condition: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
         """Return `count` new binary images on the system's device: (count, C, H, W) of -1 and 1.
 
-        `rng` is a generator on the CPU, None torch's default one.
+        There are no conditions; `rng` is a generator on the CPU, None torch's default one.
         """
         rng = rng or torch.default_generator
         with evaluating(self):

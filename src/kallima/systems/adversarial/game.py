@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kallima import schedules
+from kallima.conditions import Conditions
 from kallima.data.spec import Spec
 from kallima.layers.latent import NormalPrior
 from kallima.layers.modes import evaluating
@@ -23,15 +24,31 @@ Turn = Terms | tuple[Terms, Mapping[str, Tensor]]
 class TwoPlayerGame(System):
     """A generator against a discriminator, which take their turns as `play` says.
 
-    A game is a class below this one that tells what each minimises: `discriminator_loss` and `generator_loss`.
+    A game is a class below this one that tells what each minimises: `discriminator_loss` and `generator_loss`. Under
+    `conditions` latents are noise and condition, one after the other, and the generator takes both.
     """
 
-    def __init__(self, spec: Spec, generator: nn.Module, discriminator: nn.Module, *, play: Play):
+    def __init__(
+        self,
+        spec: Spec,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        play: Play,
+        conditions: Conditions | None = None,
+    ):
         super().__init__()
         self.spec, self.field = spec, data_field(spec)
         self.generator, self.discriminator = generator, discriminator
         self.prior = NormalPrior(cast(int, generator.latent_dim))
         self.play, self.simultaneous = play, play.simultaneous
+        noise = self.prior.dimensions
+        self.parts = {"z": slice(0, noise)}
+        self.conditional = conditions is not None
+        if conditions is not None:
+            self.conditions = conditions
+            places = {part.name: part.place for part in conditions.parts.values()}
+            self.parts |= {name: slice(noise + place.start, noise + place.stop) for name, place in places.items()}
 
     @abstractmethod
     def discriminator_loss(self, batch: Batch) -> Turn:
@@ -84,21 +101,30 @@ class TwoPlayerGame(System):
             average=average,
         )
 
-    def forge(self, count: int) -> Tensor:
-        """Return `count` fakes of fresh latents: (count, C, H, W) or (count, D)."""
-        return self.generator(self.prior.draw(count, self.device))
+    def forge(self, count: int, condition: Tensor | None = None) -> Tensor:
+        """Return `count` fakes of fresh latents: (count, C, H, W) or (count, D), of a condition (count, K) if given."""
+        latent = self.prior.draw(count, self.device)
+        return self.generator(latent if condition is None else torch.cat([latent, condition], 1))
 
     @torch.no_grad()
-    def sample(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
+    def sample(self, count: int, *, condition: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
         """Return `count` new examples on the system's device: images (count, C, H, W) in [-1, 1], points (count, D).
 
-        `rng` is a generator on the CPU, None torch's default one.
+        `condition` (count, K) is what a conditional system is asked for, by default what the data asks for; `rng` is a
+        generator on the CPU, None torch's default one.
         """
-        return self.decode(self.latents(count, rng=rng))
+        return self.decode(self.latents(count, condition=condition, rng=rng))
 
-    def latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
-        """Draw `count` latents (count, d) from the prior; `rng` as for `sample`."""
-        return self.prior.draw(count, self.device, rng or torch.default_generator)
+    @torch.no_grad()
+    def latents(self, count: int, *, condition: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
+        """Draw `count` latents (count, d) from the prior, as `parts` says; arguments as for `sample`."""
+        rng = rng or torch.default_generator
+        latent = self.prior.draw(count, self.device, rng)
+        if not self.conditional:
+            return latent
+        if condition is None:
+            condition = self.conditions.draw(count, rng)
+        return torch.cat([latent, condition.to(latent)], 1)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

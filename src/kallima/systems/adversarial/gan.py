@@ -1,11 +1,13 @@
 """Generative adversarial networks (Goodfellow et al. 2014): the game under any objective, and its two first recipes."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from kallima.conditions import Conditions
 from kallima.data.spec import Image, Points, Spec
 from kallima.layers.adaptive_augmentation import AdaptiveAugmentation
 from kallima.layers.diffaugment import DiffAugment
@@ -70,8 +72,9 @@ class GAN(TwoPlayerGame):
         objective: AdversarialObjective,
         play: Play,
         stabilisers: Stabilisers = Stabilisers(),
+        conditions: Conditions | None = None,
     ):
-        super().__init__(spec, generator, discriminator, play=play)
+        super().__init__(spec, generator, discriminator, play=play, conditions=conditions)
         refuse_conflicts(spec, generator, discriminator, objective, stabilisers)
         if stabilisers.label_smoothing:
             assert objective.smoothed is not None
@@ -93,6 +96,7 @@ class GAN(TwoPlayerGame):
             "discriminator",
             self.discriminator,
             self.augmentation,
+            *([self.conditions] if self.conditional else []),
             *histories.get("discriminator", []),
             rate=play.discriminator_learning_rate,
             constraint=self.constrain_discriminator,
@@ -105,51 +109,80 @@ class GAN(TwoPlayerGame):
             average=play.average,
             constraint=partial(self.remember, "generator", self.generator),
         )
-        adapt = self.augmentation.adapt if isinstance(self.augmentation, AdaptiveAugmentation) else None
         steps = play.discriminator_steps
-        phases = [Phase("discriminator", discriminator, self.discriminator_loss, repeats=steps, after=adapt)]
+        phases = [Phase("discriminator", discriminator, self.discriminator_loss, repeats=steps, after=self.learn)]
         if lazy > 1:
             phases.append(Phase("penalty", discriminator, self.penalty_loss, every=lazy))
         return [*phases, Phase("generator", generator, self.generator_loss, repeats=play.generator_steps)]
 
     def discriminator_loss(self, batch: Batch) -> Turn:
         """Tell the batch from as many fakes, through which no gradient reaches the generator."""
-        real, fake = self.meet(batch)
-        real_scores, fake_scores = self.score(real, fake)
+        condition = self.condition_of(batch)
+        real, fake = self.meet(batch, condition)
+        real_scores, fake_scores = self.score(real, fake, condition)
         distance = self.objective.distance
         pairs = () if distance is None else (distance(real, fake),)
         terms = dict(self.objective.discriminator(real_scores, fake_scores, *pairs))
         if self.stabilisers.lazy == 1:
-            terms |= self.penalties(real, fake)
+            terms |= self.penalties(real, fake, condition)
         terms |= self.regularisers("discriminator", self.discriminator, batch)
         notes = {"accuracy": (real_scores > fake_scores).to(torch.float32).mean()}
         if isinstance(self.augmentation, AdaptiveAugmentation):
             notes |= {"real_signs": real_scores.sign(), "augmentation": self.augmentation.probability}
+        if condition is not None:
+            notes["condition"] = condition
         return terms, notes
 
     def generator_loss(self, batch: Batch) -> Terms:
         """Forge as many examples as the batch has; of the batch itself only relativistic objectives read more."""
-        judge = self.discriminator.features if self.objective.on_features else self.discriminator
+        condition = self.condition_of(batch)
+        judge = self.discriminator.features if self.objective.on_features else self.critic(condition)
         real = None
         if self.objective.relative:
             with torch.no_grad():
                 real = judge(self.seen(batch[self.field]))
-        terms = dict(self.objective.generator(real, judge(self.seen(self.forge(len(batch))))))
+        terms = dict(self.objective.generator(real, judge(self.seen(self.forge(len(batch), condition)))))
         return terms | self.regularisers("generator", self.generator, batch)
 
     def penalty_loss(self, batch: Batch) -> Terms:
         """The penalties alone, as many times over as the steps between two of them."""
-        return {name: self.stabilisers.lazy * term for name, term in self.penalties(*self.meet(batch)).items()}
+        condition = self.condition_of(batch)
+        terms = self.penalties(*self.meet(batch, condition), condition)
+        return {name: self.stabilisers.lazy * term for name, term in terms.items()}
 
-    def meet(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def condition_of(self, batch: Batch) -> Tensor | None:
+        """Return what the batch's examples are, for those who are told (N, K): fakes are asked for the same."""
+        return self.conditions.vectors(batch) if self.conditional else None
+
+    def critic(self, condition: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """Return the discriminator as one function of examples (N, …) of this condition."""
+        if condition is None:
+            return self.discriminator
+        return lambda examples: self.discriminator(examples, condition)
+
+    def learn(self, notes: Mapping[str, Tensor]) -> None:
+        """After the discriminator's step: what is learned without gradients."""
+        if isinstance(self.augmentation, AdaptiveAugmentation):
+            self.augmentation.adapt(notes)
+        if self.conditional:
+            self.conditions.remember(notes["condition"])
+
+    def meet(self, batch: Batch, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the batch and as many fakes, detached, both as the discriminator sees them."""
         with torch.no_grad():
-            fake = self.forge(len(batch))
+            fake = self.forge(len(batch), condition)
         return self.seen(batch[self.field]), self.seen(fake)
 
     @torch.no_grad()
     def judge(self, examples: Tensor) -> Tensor:
-        """Return the score of each of the examples (N, …), as it is in a pack or a batch of its likes: (N,)."""
+        """Return the score of each of the examples (N, …), as it is in a pack or a batch of its likes: (N,).
+
+        Under conditions it is that of the example with conditions as the data has them, whichever it is of.
+        """
+        if self.conditional:
+            rng = torch.Generator().manual_seed(0)
+            with evaluating(self):
+                return self.discriminator(examples, self.conditions.draw(len(examples), rng))
         pack = self.stabilisers.pack
         with evaluating(self):
             return torch.func.vmap(lambda example: self.discriminator(torch.stack([example] * pack))[0])(examples)
@@ -162,16 +195,18 @@ class GAN(TwoPlayerGame):
             examples = examples + deviation * left * torch.randn_like(examples)
         return examples
 
-    def score(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def score(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the scores of both, in one batch unless examples of a batch meet in the discriminator."""
         if self.separate:
-            return self.discriminator(real), self.discriminator(fake)
-        real_scores, fake_scores = self.discriminator(torch.cat([real, fake])).chunk(2)
+            critic = self.critic(condition)
+            return critic(real), critic(fake)
+        twice = None if condition is None else torch.cat([condition, condition])
+        real_scores, fake_scores = self.critic(twice)(torch.cat([real, fake])).chunk(2)
         return real_scores, fake_scores
 
-    def penalties(self, real: Tensor, fake: Tensor) -> Terms:
+    def penalties(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> Terms:
         """Return the gradient penalties that are switched on, weighed."""
-        switches, critic = self.stabilisers, self.discriminator
+        switches, critic = self.stabilisers, self.critic(condition)
         terms = {}
         if weight := switches.gradient_penalty:
             if switches.penalty_form == "dragan":

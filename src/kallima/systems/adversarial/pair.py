@@ -5,12 +5,14 @@ from typing import cast
 import torch
 from torch import nn
 
-from kallima.data.spec import Image, Points, Spec
+from kallima.conditions import Conditions
+from kallima.data.spec import Field, Image, Points, Spec
 from kallima.errors import UsageError
 from kallima.layers.minibatch_discrimination import MinibatchDiscrimination
 from kallima.layers.packing import Pack
 from kallima.layers.spectral import spectrally_normalised
 from kallima.layers.virtual_batch_norm import VirtuallyNormalised
+from kallima.networks.conditional import ConcatenationDiscriminator, ProjectionDiscriminator
 from kallima.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from kallima.networks.discriminator import Discriminator
 from kallima.networks.mlp import MLPDiscriminator, MLPGenerator
@@ -44,16 +46,58 @@ def pair(spec: Spec, networks: Networks, stabilisers: Stabilisers = Stabilisers(
     return generator, discriminator
 
 
-def build_generator(spec: Spec, networks: Networks) -> nn.Module:
-    """Build the generator alone."""
+def conditional_pair(
+    spec: Spec, networks: Networks, stabilisers: Stabilisers, conditions: Conditions, *, projection: bool
+) -> tuple[nn.Module, Discriminator]:
+    """Build a pair under conditions: the generator takes them after the latent, the discriminator besides an example.
+
+    With a `projection` the discriminator compares the condition with its features, else it sees it with the example.
+
+    Raises:
+        UsageError: a stabiliser that these networks have no place for.
+    """
+    for name, there in {
+        "--pack": stabilisers.pack > 1,
+        "--minibatch-discrimination": stabilisers.minibatch_discrimination > 0,
+        "--virtual-batch-norm": stabilisers.virtual_batch_norm,
+        "--consensus": stabilisers.consensus > 0,
+    }.items():
+        if there:
+            raise UsageError(f"{name} has no place in networks with conditions: leave it out")
+    generator = build_generator(spec, networks, condition_size=conditions.size)
+    if projection:
+        plain = build_discriminator(spec, networks, stabilisers)
+        discriminator: Discriminator = ProjectionDiscriminator(plain, conditions.size)
+        if any(hasattr(part, "parametrizations") for part in plain.modules()):
+            spectrally_normalised(discriminator)
+        return generator, discriminator
+    field = _field(spec)
+    if isinstance(field, Points):
+        wider: Field = Points(field.dimensions + conditions.size)
+    else:
+        wider = Image(field.channels + conditions.size, field.height, field.width)
+    seen = Spec({**spec.fields, data_field(spec): wider})
+    return generator, ConcatenationDiscriminator(build_discriminator(seen, networks, stabilisers))
+
+
+def build_encoder(spec: Spec, networks: Networks, outputs: int) -> nn.Module:
+    """Build a network that takes examples (N, …) to (N, outputs): a discriminator's body, with as many more outputs."""
+    discriminator = build_discriminator(spec, networks)
+    assert isinstance(discriminator.head, nn.Linear)
+    return nn.Sequential(discriminator.body, nn.Linear(discriminator.head.in_features, outputs))
+
+
+def build_generator(spec: Spec, networks: Networks, *, condition_size: int = 0) -> nn.Module:
+    """Build the generator alone; with a `condition_size` K its input is (N, latent_dim + K)."""
     field, body = _field(spec), _body(spec, networks.generator)
     dense, points = body == "mlp", isinstance(field, Points)
     latent_dim = networks.latent_dim or (16 if points else 64 if dense else 100)
     width = networks.width or _default_width(field, dense)
     if dense:
-        return MLPGenerator(latent_dim, field.shape, width=width, depth=networks.depth)
+        return MLPGenerator(latent_dim, field.shape, width=width, depth=networks.depth, condition_size=condition_size)
     assert isinstance(field, Image)
-    return {"dcgan": DCGANGenerator, "resnet": ResNetGenerator}[body](latent_dim, field, width=width)
+    kind = {"dcgan": DCGANGenerator, "resnet": ResNetGenerator}[body]
+    return kind(latent_dim, field, width=width, condition_size=condition_size)
 
 
 def build_discriminator(spec: Spec, networks: Networks, stabilisers: Stabilisers = Stabilisers()) -> Discriminator:
