@@ -34,7 +34,7 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 clean:
 	rm -rf .venv runs .pytest_cache .ruff_cache .mypy_cache

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import kallima
 from kallima.data.batch import Batch
-from kallima.data.spec import Image, Label, Points, Spec
+from kallima.data.spec import Attributes, Image, Label, Points, Spec, Values
 from kallima.errors import DataError
 from kallima.recipe import Recipe, recipes
 from kallima.sampling.drawing import draw
@@ -26,6 +26,14 @@ SPECS = {
     "points": Spec({"points": Points(2)}),
     "grey": Spec({"image": Image(1, 8, 8)}),
     "labelled colour": Spec({"image": Image(3, 16, 16), "label": Label(("a", "b", "c"))}),
+    "described": Spec(
+        {
+            "image": Image(1, 16, 16),
+            "attributes": Attributes(("bold", "italic")),
+            "values": Values(("age",), (40.0,), (12.0,)),
+            "domain": Label(("first", "second")),
+        }
+    ),
 }
 SMALL = {"width": 8, "latent_dim": 4, "depth": 1}
 # Each switch that changes what a step does, on the recipe and the data where it is at home.
@@ -61,11 +69,20 @@ class Case:
     arguments: Mapping[str, Any]
 
 
+def places(recipe: Recipe) -> dict[str, Spec]:
+    """Return the data that a recipe is at home on: one of each of its needs, all where it is a class's only recipe."""
+    fits = [
+        [name for name, spec in SPECS.items() if all(isinstance(spec.get(f), kind) for f, kind in needs.items())]
+        for needs in recipe.needs
+    ]
+    alone = sum(other.returns == recipe.returns for other in recipes().values()) == 1
+    return {name: SPECS[name] for names in fits for name in (names if alone else names[:1])}
+
+
 CASES = [
     pytest.param(Case(recipe, spec, {}), id=f"{recipe.name} on {name}")
     for recipe in recipes().values()
-    for name, spec in SPECS.items()
-    if any(all(isinstance(spec.get(field), kind) for field, kind in needs.items()) for needs in recipe.needs)
+    for name, spec in places(recipe).items()
 ] + [
     pytest.param(Case(recipes()[name], SPECS[data], arguments), id=f"{name} on {data} with {' '.join(arguments)}")
     for name, data, arguments in SWITCHES
@@ -104,6 +121,10 @@ class Random:
                 fields[name] = torch.rand(self.size, field.channels, field.height, field.width, generator=rng) * 2 - 1
             elif isinstance(field, Points):
                 fields[name] = torch.randn(self.size, field.dimensions, generator=rng)
+            elif isinstance(field, Attributes):
+                fields[name] = torch.randint(2, (self.size, len(field.names)), generator=rng).float()
+            elif isinstance(field, Values):
+                fields[name] = torch.randn(self.size, len(field.names), generator=rng)
             elif isinstance(field, Label):
                 fields[name] = torch.randint(len(field.classes), (self.size,), generator=rng)
         return Batch(fields)
@@ -113,7 +134,7 @@ class Random:
 
 
 def trainer_for(system: System, spec: Spec, steps: int = 6) -> Trainer:
-    return Trainer(system, {"data": Random(spec)}, steps=steps)
+    return Trainer(system, {name: Random(spec) for name in system.streams}, steps=steps)
 
 
 def terms_of(result: Any) -> Mapping[str, Tensor]:

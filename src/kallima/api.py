@@ -19,6 +19,7 @@ from kallima.training.run import Run
 if TYPE_CHECKING:
     import numpy as np
 
+    from kallima.conditions import Wishes
     from kallima.data.dataset import Dataset
     from kallima.evaluation.score import Score
     from kallima.system import System
@@ -180,26 +181,35 @@ def load(run: str | Path | Run, *, device: str = "auto") -> "System":
 
 
 def sample(
-    run: str | Path | Run, count: int = 64, *, seed: int = 0, out: str | Path | None = None, device: str = "auto"
+    run: str | Path | Run,
+    count: int = 64,
+    *,
+    condition: "str | Wishes | Sequence[Wishes] | None" = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = "auto",
 ) -> "np.ndarray":
     """Draw examples in the data's own units: images uint8 (count, H, W, C), points float32 (count, D).
 
     Args:
         run: the run directory.
-        count: how many.
-        seed: equal seeds give equal samples.
+        count: how many, of each condition.
+        condition: what a conditional system is asked for: "label=G, bold=true"; several, a row of the picture each,
+            with semicolons: "label=G; label=Q", or "label=*" for every class. Left out it is as in the data.
+        seed: equal seeds give equal samples, and the same latents under every condition.
         out: also write them: a picture (.png), an array `samples` (.npz), or one file each (a folder, ending in /).
         device: auto, cpu, cuda, cuda:1 or mps.
     """
     from kallima.reporting.export import write_samples
-    from kallima.sampling.drawing import draw
+    from kallima.sampling.drawing import draw_rows, rows_of
 
     if count < 1:
         raise UsageError(f"-n must be at least 1, not {count}")
     system = load(run, device=device)
-    samples = draw(system, count, seed=seed)
+    rows = rows_of(system, condition)
+    samples = draw_rows(system, count, rows, seed=seed)
     if out is not None:
-        write_samples(samples, str(out))
+        write_samples(samples, str(out), rows=rows)
     return samples
 
 

@@ -17,6 +17,9 @@ KINDS: dict[str, type[Field]] = {"label": Label, "attributes": Attributes, "valu
 REMEMBERED = 4096
 """How many of the latest conditions a system knows, to draw from as the data does."""
 
+Wishes = Mapping[str, str | float | bool]
+"""What is asked for, by name: of a label the class, of an attribute true or false, of a value the number."""
+
 _YES = {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
 _WISH = re.compile(r'\s*([^=,;"]+?)\s*=\s*("[^"]*"|[^,;]*?)\s*(?:,|$)')
 
@@ -86,7 +89,7 @@ class Conditions(nn.Module):
         places = torch.randint(REMEMBERED, (count,), generator=rng)
         return self.memory[places.to(self.memory.device)]
 
-    def meet(self, wishes: Mapping[str, str | float | bool], count: int, rng: torch.Generator | None = None) -> Tensor:
+    def meet(self, wishes: Wishes, count: int, rng: torch.Generator | None = None) -> Tensor:
         """Return `count` conditions (count, size) that meet the wishes, by name: of a class its name.
 
         What is not wished for is drawn from what the data has together with it, or at all where it has that nowhere.
@@ -130,7 +133,23 @@ class Conditions(nn.Module):
         """Show how a condition is written."""
         return ",".join(f"{part.name}={_example(part)}" for part in list(self.parts.values())[:2])
 
-    def say(self, wishes: Mapping[str, str | float | bool]) -> str:
+    def shown(self, most: int = 10) -> list[dict[str, str]]:
+        """Return rows of wishes that show what can be asked for: `most` classes, or each property without and with."""
+        first = next(iter(self.parts.values()))
+        if isinstance(first.field, Label):
+            classes = first.field.classes
+            chosen = classes if len(classes) <= most else [classes[i * len(classes) // most] for i in range(most)]
+            return [{first.name: each} for each in chosen]
+        rows = []
+        for part in self.parts.values():
+            ends = ["false", "true"]
+            if isinstance(part.field, Values):
+                place = part.field.names.index(part.name)
+                ends = [f"{part.field.offset[place] + end * part.field.scale[place]:.6g}" for end in (-1.5, 1.5)]
+            rows += [{part.name: end} for end in ends]
+        return rows[:most]
+
+    def say(self, wishes: Wishes) -> str:
         """Write wishes as `read` reads them."""
         return ", ".join(f"{name}={value}" for name, value in wishes.items()) or "as in the data"
 

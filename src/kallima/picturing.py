@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kallima.system import Judges, KnowsItsBest, System
 
 PICTURED = {"image": 64, "points": 2_500}  # how many samples a picture holds
+ACROSS = 10  # samples of each condition
 GRID = 96  # fields are judged at so many points a side
 BINS = 64
 HEADROOM = 2.2  # times the data's highest density: what is made of half of its modes is twice as high there
@@ -26,12 +27,13 @@ def picture_of(system: "System", dataset: "Dataset", step: int, *, seed: int) ->
     """Draw the system as it stands after `step` steps; None where it has nothing to show.
 
     What a system illustrates itself comes first; then, on points of one or two dimensions, samples with what its
-    discriminator thinks of every place; then samples alone, the same latents each time.
+    discriminator thinks of every place; then samples alone, the same latents each time, with a row a condition.
     """
     from kallima.reporting.export import sheet
     from kallima.reporting.figure import draw_figure
-    from kallima.sampling.drawing import draw
-    from kallima.system import Illustrates, Judges, Samples
+    from kallima.reporting.grid import image_grid
+    from kallima.sampling.drawing import draw, draw_rows
+    from kallima.system import Conditional, Illustrates, Judges, Samples
 
     density = _density(dataset)
     if isinstance(system, Illustrates):
@@ -39,6 +41,8 @@ def picture_of(system: "System", dataset: "Dataset", step: int, *, seed: int) ->
     if not isinstance(system, Samples):
         return None
     if "points" not in dataset.spec:
+        if isinstance(system, Conditional):
+            return image_grid(draw_rows(system, ACROSS, system.conditions.shown(), seed=seed), columns=ACROSS)
         return sheet(draw(system, PICTURED["image"], seed=seed))
     samples, reference = draw(system, PICTURED["points"], seed=seed), _reference(dataset)
     if isinstance(system, Judges) and samples.shape[1] <= 2:

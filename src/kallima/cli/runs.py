@@ -150,6 +150,7 @@ def _compare(*, runs: Sequence[str], force: bool = False, json: bool = False, **
 def _sample_command() -> Command:
     made = command("sample", api.sample, _sample)
     needed = [replace(p, default=REQUIRED) if p.name == "out" else p for p in made.parameters]
+    needed = [replace(p, hint=str | None) if p.name == "condition" else p for p in needed]  # wishes come from Python
     return replace(made, groups={"options": needed})
 
 

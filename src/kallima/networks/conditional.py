@@ -1,4 +1,4 @@
-"""Discriminators that judge an example together with its condition, built around those that judge it alone."""
+"""Discriminators that judge an example together with its condition, and never alone, built around those that do."""
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,12 @@ class ConcatenationDiscriminator(Discriminator):
     def __init__(self, discriminator: Discriminator):
         super().__init__(discriminator.body, discriminator.head)
 
-    def features(self, example: Tensor, condition: Tensor | None = None) -> Tensor:
+    def features(self, example: Tensor, condition: Tensor) -> Tensor:  # type: ignore[override]
         """(N, …) under conditions (N, K) to (N, F)."""
-        assert condition is not None
         planes = condition.reshape(*condition.shape, *[1] * (example.dim() - 2))
         return self.body(torch.cat([example, planes.expand(-1, -1, *example.shape[2:])], 1))
 
-    def forward(self, example: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, example: Tensor, condition: Tensor) -> Tensor:  # type: ignore[override]
         """(N, …) under conditions (N, K) to (N,) scores."""
         return self.head(self.features(example, condition)).squeeze(1)
 
@@ -36,8 +35,7 @@ class ProjectionDiscriminator(Discriminator):
         self.embedding = nn.Linear(condition_size, discriminator.head.in_features, bias=False)
         nn.init.orthogonal_(self.embedding.weight)
 
-    def forward(self, example: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, example: Tensor, condition: Tensor) -> Tensor:  # type: ignore[override]
         """(N, …) under conditions (N, K) to (N,) scores."""
-        assert condition is not None
         features = self.features(example)
         return self.head(features).squeeze(1) + (self.embedding(condition) * features).sum(1)
