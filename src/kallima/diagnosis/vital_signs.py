@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kallima.diagnosis.modes import find_modes, missing
 from kallima.diagnosis.spectrum import LEAST_SIZE, checkerboard, peaks
 from kallima.errors import DataError
 from kallima.evaluation.nearest import nearest_other, squared_distances
@@ -26,7 +27,6 @@ SATURATED = 0.98
 NEAR_DUPLICATE = 0.2  # of the data's median distance to the nearest other
 OUT_OF_REACH = 0.3  # of the way from a nearest neighbour's distance to that of any two examples
 ALIKE = 1e-6  # mean distance of two examples that is none
-LOST_LABEL = 0.2  # a label is missing when it has less than this of its share
 
 EXPLAINED = {
     "finite": "share of the samples that are finite",
@@ -41,7 +41,8 @@ EXPLAINED = {
     "checkerboard": "strength of a pattern of period 2 or 4 pixels, powers of ten beyond the data's",
     "nearest": "median distance of a sample to the nearest training example, over that of unseen data",
     "label_distance": "total variation between the labels of the samples' real neighbours and the data's",
-    "missing_labels": "labels that hardly any sample is near",
+    "missing_labels": "labels with less than a fifth of their share of the samples",
+    "missing_modes": "the same of the data's modes, where these lie apart",
     "held_out_gap": "share of pairs whose training example the discriminator scores above the unseen one (0.5: alike)",
     "centre_1": "mean of the samples along the data's first principal axis, in its standard deviations",
     "centre_2": "mean of the samples along the data's second principal axis, in its standard deviations",
@@ -87,6 +88,10 @@ class Reference:
         elif complete:
             self._unseen = nearest_other(self._all).median()
         self._labels = None if labels is None else labels[:REAL]
+        self._modes = None if self.alike else find_modes(self._distances)
+        if self._modes is not None:
+            nearest_known = squared_distances(self._all, some).argmin(1)
+            self._in_modes = torch.bincount(self._modes[nearest_known])
         self._by_chance = self._out_of_reach(self._distances[: len(some) // 2, len(some) // 2 :])
         self._axes = self._principal_axes()
 
@@ -131,6 +136,9 @@ class Reference:
             found["nearest"] = torch.minimum(to_real, beyond).median() / self._unseen.clamp_min(1e-12)
         if self._labels is not None:
             found |= self._label_signs(neighbours)
+        if self._modes is not None:
+            made = torch.bincount(self._modes[neighbours], minlength=len(self._in_modes))
+            found["missing_modes"] = missing(self._in_modes, made)
         return {name: float(value) for name, value in found.items()}
 
     @torch.no_grad()
@@ -177,13 +185,10 @@ class Reference:
     def _label_signs(self, neighbours: Tensor) -> dict[str, Any]:
         assert self._labels is not None
         classes = int(self._labels.max()) + 1
-        real = torch.bincount(self._labels, minlength=classes).double() / len(self._labels)
-        made = torch.bincount(self._labels[neighbours], minlength=classes).double() / len(neighbours)
-        expected = real * len(neighbours) >= 8  # fewer may be missed by chance
-        return {
-            "label_distance": (made - real).abs().sum() / 2,
-            "missing_labels": (expected & (made < LOST_LABEL * real)).sum(),
-        }
+        real = torch.bincount(self._labels, minlength=classes)
+        made = torch.bincount(self._labels[neighbours], minlength=classes)
+        apart = (made.double() / len(neighbours) - real.double() / len(self._labels)).abs().sum() / 2
+        return {"label_distance": apart, "missing_labels": missing(real, made)}
 
 
 def _flat(examples: Tensor) -> Tensor:
@@ -210,7 +215,7 @@ def _excess(distances: Tensor, neighbour: Tensor, scale: Tensor) -> Tensor:
 
 def _takes_examples(judge: Any) -> bool:
     """Say whether it is a network that scores examples alone."""
-    if not isinstance(judge, nn.Module):
+    if not isinstance(judge, nn.Module) or isinstance(judge, nn.ModuleList):  # a list of them judges level by level
         return False
     needed = [p for p in inspect.signature(judge.forward).parameters.values() if p.default is p.empty]
     return len(needed) == 1

@@ -17,7 +17,8 @@ from kallima.networks.discriminator import Discriminator
 MOST = 8
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of a layer as DCGAN does: `network.apply(initialise)`."""
     if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
@@ -46,7 +47,7 @@ class DCGANGenerator(nn.Module):
             convolution = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)
             layers += [convolution, batch_norm(after, condition_size), nn.ReLU()]
         self.grow = ConditionedSequential(*layers, nn.ConvTranspose2d(channels[-1], colours, 4, 2, 1), nn.Tanh())
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, latent: Tensor) -> Tensor:
         """(N, latent_dim) to (N, C, H, W)."""
@@ -69,4 +70,4 @@ class DCGANDiscriminator(Discriminator):
             layers += [nn.BatchNorm2d(after)] if batch_norm else []
             layers.append(nn.LeakyReLU(0.2))
         super().__init__(nn.Sequential(*layers, nn.Flatten()), nn.Linear(channels[-1] * plan.area, 1))
-        self.apply(_initialise)
+        self.apply(initialise)
