@@ -1,0 +1,1 @@
+"""Models with an encoder that are trained by descent alone: autoencoders, variational and not."""

@@ -1,0 +1,48 @@
+"""The encoder and the decoder that a recipe asks for, and the one player that moves both."""
+
+from torch import nn
+
+from kallima import schedules
+from kallima.data.spec import Image, Spec
+from kallima.networks.coders import ConvolutionalDecoder, ConvolutionalEncoder, DenseDecoder, DenseEncoder
+from kallima.optimizers import adam
+from kallima.system import Player
+from kallima.systems.autoencoders.settings import Coders, Descent
+
+DENSE_AREA = 32 * 32
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+def coders(
+    spec: Spec, settings: Coders, *, outputs: int, inputs: int, numbers: int = 1, condition_size: int = 0
+) -> tuple[nn.Module, nn.Module]:
+    """Build an encoder, images (and conditions) to (N, outputs), and a decoder, codes to (N, numbers · C, H, W)."""
+    image = spec["image"]
+    assert isinstance(image, Image)
+    colours, height, columns = image.shape
+    small = colours == 1 and height * columns <= DENSE_AREA
+    if settings.network == "dense" or (settings.network == "auto" and small):
+        width, depth, activation = settings.width or 512, settings.depth, ACTIVATIONS[settings.activation]
+        return (
+            DenseEncoder(
+                image, outputs, width=width, depth=depth, activation=activation, condition_size=condition_size
+            ),
+            DenseDecoder(image, inputs, width=width, depth=depth, activation=activation, numbers=numbers),
+        )
+    width = settings.width or 32
+    return (
+        ConvolutionalEncoder(image, outputs, width=width, condition_size=condition_size),
+        ConvolutionalDecoder(image, inputs, width=width, numbers=numbers),
+    )
+
+
+def player(name: str, *modules: nn.Module, descent: Descent) -> Player:
+    """Make the player that moves these modules as `descent` says."""
+    return Player(
+        name,
+        *modules,
+        optimizer=adam(descent.learning_rate, betas=(descent.beta1, descent.beta2)),
+        schedule=schedules.by_name(descent.schedule, 0.0),
+        clip=descent.clip,
+        average=descent.average,
+    )
