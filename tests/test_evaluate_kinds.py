@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,11 +16,12 @@ from torch import Tensor
 import kallima
 from kallima.cli import main
 from kallima.errors import DataError, UsageError
-from kallima.evaluation import METRICS, Score, evaluate_latents, evaluate_texts
+from kallima.evaluation import METRICS, Score, Subject, evaluate_system, evaluate_texts
 from kallima.evaluation.features.pixels import Pixels
 from kallima.evaluation.image_metrics import PAIRED
 from kallima.evaluation.likelihood.parzen import parzen_apart
 from kallima.evaluation.sets import open_data
+from kallima.evaluation.systems import divide
 from kallima.evaluation.text.corpus import Texts, open_texts
 from kallima.evaluation.text.language_model import LanguageModel
 
@@ -330,6 +331,7 @@ class TestLatents:
         """Every arc from one axis to another has length π/2, whatever ε and t."""
 
         class Turn:
+            parts: ClassVar = {"z": slice(0, 2)}
             calls = 0
 
             def latents(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
@@ -339,9 +341,9 @@ class TestLatents:
             def decode(self, latents: Tensor) -> Tensor:
                 return latents
 
-        with pytest.raises(UsageError, match="needs a system that decodes latents: int does not"):
-            evaluate_latents(3, 100)
-        (score,) = evaluate_latents(Turn(), 100)
+        with pytest.raises(UsageError, match="path-length needs a system that decodes latents, and int does not"):
+            divide(["path-length"], Subject(3))
+        (score,) = evaluate_system(Subject(Turn(), count=100), ["path-length"])
         assert score.value == pytest.approx((math.pi / 2) ** 2, rel=1e-5)
         assert (score.metric, score.generated, score.real, score.data) == ("path-length", 100, 0, "-")
 
@@ -354,14 +356,73 @@ class TestLatents:
         assert set(found) == {"path-length", "modes"}
         assert found["path-length"]["value"] > 0
         code, out, err = run("evaluate", tmp_path / "run", "--metrics", "psnr")
-        assert (code, "new samples of a run have no partners" in err) == (2, True)
+        assert (code, "psnr compares pairs, and GAN does not reconstruct" in err) == (2, True)
         code, out, err = run("evaluate", tmp_path / "run", "--data", __file__.replace(".py", ".txt"))
         assert (code, "is text, and the run makes none" in err) == (1, True)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("runs") / "cgan"
+    small: dict[str, Any] = {"width": 8, "latent_dim": 4, "batch_size": 32, "steps": 150, "learning_rate": 2e-3}
+    kallima.train("cgan", data="digits", out=place, sample_every=0, doctor="off", beta1=0.0, **small)
+    return place
+
+
+class TestWhatASystemCanDo:
+    """Through the command, on a conditional game; `test_system_metrics` has the values."""
+
+    @pytest.fixture(autouse=True)
+    def _short_probe(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("kallima.evaluation.features.probe._STEPS", 100)
+        monkeypatch.setattr("kallima.evaluation.features.probe._LEAST_STEPS", 100)
+        monkeypatch.setattr("kallima.evaluation.features.probe.RECIPE", -2)  # not the one in the cache
+
+    def test_the_class_asked_for(self, run: Run, trained: Path) -> None:
+        code, out, _ = run("evaluate", trained, "--metrics", "label-recovery", "-n", 300, "--json")
+        assert code == 0
+        (score,) = json.loads(out)["scores"]
+        assert score["value"] > 0.4  # chance is 0.1
+        told = [score[name] for name in ("real", "generated", "data", "split", "extractor", "view")]
+        assert told == [0, 300, "digits", "train", "probe", "8×8, 1 channel"]
+        assert score["data_fingerprint"] == open_data("digits").fingerprint
+        assert json.loads((trained / "scores.json").read_text())["scores"] == [score]
+
+    def test_it_stands_beside_the_scores_of_samples(self, run: Run, trained: Path) -> None:
+        code, out, _ = run(
+            "evaluate", trained, "--metrics", "fid,label-recovery", "-n", 100, "--split", "test", "--json"
+        )
+        assert code == 0
+        recovery, fid = sorted(json.loads(out)["scores"], key=lambda score: str(score["direction"]))
+        assert (recovery["metric"], recovery["split"], recovery["real"]) == ("label-recovery", "train", 0)
+        assert (fid["metric"], fid["split"], fid["generated"]) == ("fid", "test", 100)
+        assert fid["extractor_hash"] == recovery["extractor_hash"]
+
+    def test_it_is_among_the_default_ones(self, trained: Path) -> None:
+        found = {score.metric for score in kallima.evaluate(trained, count=100)}
+        assert {"label-recovery", "fid", "kid"} <= found
+        assert not found & {"error", "path-length", "mse", "attribute-recovery"}
+
+    @pytest.mark.parametrize(
+        ("metrics", "code", "message"),
+        [
+            ("error", 2, "error needs a system that classifies, and GAN does not: choose from label-recovery, path"),
+            ("fid,mse", 2, "mse compares pairs, and GAN does not reconstruct: samples with partners are given as"),
+            ("attribute-recovery", 2, "needs a system that is asked for attributes, and GAN is asked for label"),
+            ("cluster-accuracy", 2, "cluster-accuracy needs a system that clusters, and GAN does not"),
+            ("label-recovry", 2, "did you mean 'label-recovery'"),
+        ],
+    )
+    def test_mistakes_are_one_line(self, metrics: str, code: int, message: str, run: Run, trained: Path) -> None:
+        found, out, err = run("evaluate", trained, "--metrics", metrics)
+        assert (found, out, len(err.splitlines())) == (code, "", 1)
+        assert message in err
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
+        (["{made}", "{real}", "--metrics", "error"], 2, "error needs a run, of a system that classifies"),
         (["{made.txt}", "digits"], 1, "the samples are text, and the data is images"),
         (["{made}", "{real.txt}"], 1, "the samples are images, and the data is text"),
         (["{made.txt}", "{real.txt}", "--metrics", "fid"], 2, "fid judges images, and the data is text"),

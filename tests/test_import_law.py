@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "layers": "errors data",
     "networks": "errors data layers",
     "objectives": "",
-    "conditions": "errors data",
+    "conditions": "errors data layers",
     "system": "errors data figures conditions",
     "optimizers": "system",
     "recipe": "errors arguments static data system",
@@ -38,9 +38,10 @@ MAY_IMPORT = {
     "judging": "errors job data training evaluation",
     "examination": "errors files job data training evaluation diagnosis",
     "picturing": "data figures system sampling reporting",
-    "api": "picturing judging examination errors files job data system recipe training sampling evaluation reporting",
-    "cli": "kallima errors arguments options recipe api examination data training evaluation reporting diagnosis",
-    "kallima": "errors api data examination recipe training",
+    "api": "conditions picturing judging examination errors files job data system recipe training sampling evaluation reporting",
+    "exploring": "errors arguments figures data conditions system sampling training evaluation reporting job judging api",
+    "cli": "kallima errors arguments options recipe api examination exploring data training evaluation reporting diagnosis",
+    "kallima": "errors api data examination exploring recipe training",
     "__main__": "cli",
 }
 
@@ -48,7 +49,14 @@ MAY_IMPORT = {
 WITHOUT_TORCH = [
     *("kallima", "kallima.errors", "kallima.options", "kallima.recipe", "kallima.api", "kallima.training.run"),
     *("kallima.data", "kallima.data.spec", "kallima.data.source", "kallima.data.opening"),
-    *("kallima.cli", "kallima.cli.runs", "kallima.cli.data", "kallima.cli.catalogue", "kallima.cli.completion"),
+    *(
+        "kallima.cli",
+        "kallima.cli.runs",
+        "kallima.cli.data",
+        "kallima.cli.catalogue",
+        "kallima.cli.completion",
+        "kallima.cli.exploring",
+    ),
 ]
 
 NEVER = {

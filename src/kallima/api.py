@@ -12,7 +12,7 @@ from kallima.errors import RunError, UsageError
 from kallima.examination import doctor_of, keep
 from kallima.files import write_whole
 from kallima.job import Job, default_folder, refuse_other, say_differences
-from kallima.judging import judge, refuse_for_run, showing, truth_of_run
+from kallima.judging import judge, judge_run, refuse_for_run, showing, truth_of_run
 from kallima.picturing import picture_of
 from kallima.training.run import Run
 
@@ -244,10 +244,11 @@ def evaluate(
             default with the data it was trained on.
         split: which part of the data to compare with, where it has several.
         metrics: which of them, such as fid,kid,precision; by default all that apply, but the slowest and those that
-            compare pairs (mse, rouge, …).
+            compare pairs (mse, rouge, …). A run is asked besides for what its system can do: error, label-recovery.
         features: what images are compared by: auto, probe, inception, pixels, random, dinov2:FOLDER, clip:FOLDER or
             onnx:FILE.
-        count: how many samples; by default 10,000 images or 2,500 points of a run, and all of --samples.
+        count: how many samples; by default 10,000 images or 2,500 points of a run (2,000 asked for by condition), and
+            all of --samples.
         seed: decides the samples, and which real examples are used.
         device: auto, cpu, cuda, cuda:1 or mps.
         samples_key: which array of an .npz of samples to read, where its names don't say.
@@ -277,33 +278,23 @@ def evaluate(
     from kallima.reporting.neighbours import keep_neighbours
     from kallima.sampling.drawing import draw
 
-    system, notes = None, list[str]()
     with _world() as world, showing(world) as progress:
         options["progress"] = lambda done, total: progress("preparing the data", done, total)
+        how: dict[str, Any] = {"metrics": metrics, "features": features, "seed": seed, "device": device}
+        how |= {"world": world, "progress": progress}
         if job is None:
             assert samples is not None
             assert data is not None
             truth = open_truth(data, split=split, metrics=metrics, seed=seed, **options)
             options["key"] = samples_key
             made, notes = open_samples(samples, truth.real, count=count, seed=seed, metrics=metrics, **options)
+            scores = judge(made, truth, notes=notes, **how)
         else:
             assert judged is not None
             system = load(judged, device=device)
             truth = truth_of_run(job, system.spec, data, split, metrics, seed, options)
-            made = draw(system, count or JUDGED[truth.kind], seed=seed)
-        scores = judge(
-            made,
-            truth,
-            metrics=metrics,
-            features=features,
-            seed=seed,
-            device=device,
-            notes=notes,
-            world=world,
-            progress=progress,
-            system=system,
-            suspects=keep_neighbours(judged.path) if judged is not None and out is None and world.leads else None,
-        )
+            how["suspects"] = keep_neighbours(judged.path) if out is None and world.leads else None
+            scores = judge_run(system, truth, lambda number: draw(system, number, seed=seed), count=count, **how)
         kept: dict[str, Any] = {"scores": [score.to_json() for score in scores]}
         if judged is not None:
             kept = {"step": judged.step, **kept}
@@ -394,6 +385,5 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
     return run
 
 
-JUDGED = {"image": 10_000, "points": 2_500}  # how many samples a score rests on
-QUICK = 2_000  # and a score during training
+QUICK = 2_000  # how many samples a score during training rests on
 HEADLINE = {"image": "fid", "points": "energy-distance"}  # which score decides what checkpoint is the best

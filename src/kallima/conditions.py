@@ -1,5 +1,6 @@
 """What a system can be asked for: fields of the data as one vector an example, and the wishes of a user."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 from kallima.data.batch import Batch
 from kallima.data.spec import Attributes, Field, Label, Spec, Values
 from kallima.errors import UsageError, did_you_mean
+from kallima.layers.memory import Memory
 
-KINDS: dict[str, type[Field]] = {"label": Label, "attributes": Attributes, "values": Values}
+KINDS: dict[str, type[Field]] = {"label": Label, "attributes": Attributes, "values": Values, "domain": Label}
 """The fields that a system can be conditioned on, in the order in which they lie in the vector."""
 
 REMEMBERED = 4096
@@ -21,7 +23,8 @@ Wishes = Mapping[str, str | float | bool]
 """What is asked for, by name: of a label the class, of an attribute true or false, of a value the number."""
 
 _YES = {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
-_WISH = re.compile(r'\s*([^=,;"]+?)\s*=\s*("[^"]*"|[^,;]*?)\s*(?:,|$)')
+_WISH = re.compile(r'\s*("[^"]*"|[^=,;"]+?)\s*=\s*("[^"]*"|[^,;"]*?)\s*(?:,|$)')
+_PLAIN = re.compile(r'[^\s=,;"]([^=,;"]*[^\s=,;"])?')  # what can be written without quotes
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,6 @@ class Conditions(nn.Module):
     fair coins and normal numbers.
     """
 
-    memory: Tensor
-    written: Tensor
-
     def __init__(self, spec: Spec, fields: Sequence[str] = ()):
         super().__init__()
         self.fields = tuple(fields) or tuple(name for name in KINDS if isinstance(spec.get(name), KINDS[name]))
@@ -63,8 +63,7 @@ class Conditions(nn.Module):
                     raise UsageError(f"two conditions are called '{part}': rename a column, or choose one field")
                 self.parts[part] = Part(part, kind, slice(self.size, self.size + width))
                 self.size += width
-        self.register_buffer("memory", self._first())
-        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
+        self.memory = Memory(self._first())
 
     def vectors(self, batch: Batch) -> Tensor:
         """Return the conditions of a batch's examples (N, size)."""
@@ -76,18 +75,13 @@ class Conditions(nn.Module):
             columns.append(value.to(torch.float32))
         return torch.cat(columns, 1)
 
-    @torch.no_grad()
     def remember(self, vectors: Tensor) -> None:
         """Take conditions (N, size) into the memory, in the place of the oldest."""
-        vectors = vectors[-REMEMBERED:]
-        places = (self.written + torch.arange(len(vectors), device=vectors.device)) % REMEMBERED
-        self.memory.index_copy_(0, places, vectors)
-        self.written += len(vectors)
+        self.memory.remember(vectors)
 
     def draw(self, count: int, rng: torch.Generator | None = None) -> Tensor:
         """Draw `count` conditions as the data has them, (count, size); `rng` is a generator on the CPU."""
-        places = torch.randint(REMEMBERED, (count,), generator=rng)
-        return self.memory[places.to(self.memory.device)]
+        return self.memory.draw(count, rng)
 
     def meet(self, wishes: Wishes, count: int, rng: torch.Generator | None = None) -> Tensor:
         """Return `count` conditions (count, size) that meet the wishes, by name: of a class its name.
@@ -101,12 +95,12 @@ class Conditions(nn.Module):
         for name, value in wishes.items():
             part = self._part(name)
             wanted[part.place], places[part.place] = _encoded(part, value), True
-        memory = self.memory.cpu()
+        memory = self.memory.rows.cpu()
         near = (memory[:, places] - wanted[places]).abs().amax(1) < 1e-4 if wishes else torch.ones(len(memory)) > 0
         pool = memory[near] if near.any() else memory
         drawn = pool[torch.randint(len(pool), (count,), generator=rng)].clone()
         drawn[:, places] = wanted[places]
-        return drawn.to(self.memory.device)
+        return drawn.to(self.memory.rows.device)
 
     def read(self, text: str) -> list[dict[str, str]]:
         """Read wishes such as `label=G, bold=true; label=A` (a row each); `label=*` stands for every class.
@@ -117,21 +111,22 @@ class Conditions(nn.Module):
             UsageError: it cannot be read, or nothing of that name can be asked for.
         """
         rows: list[dict[str, str]] = []
-        for row in re.findall(r'(?:"[^"]*"|[^;"])+', text) or [""]:
+        written = re.findall(r'(?:"[^"]*"|[^;])+', text)
+        for row in [row for row in written if row.strip()] or [""]:
             wishes: dict[str, str] = {}
             end = 0
             while end < len(row.rstrip()):
                 found = _WISH.match(row, end)
                 if found is None:
                     raise UsageError(f"cannot read the condition '{row.strip()}': write it as {self.example()}")
-                wishes[found[1]] = found[2].strip('"')
+                wishes[found[1].strip('"')] = found[2].strip('"')
                 end = found.end()
             rows += self._every(wishes)
         return rows
 
     def example(self) -> str:
         """Show how a condition is written."""
-        return ",".join(f"{part.name}={_example(part)}" for part in list(self.parts.values())[:2])
+        return ",".join(f"{_quoted(part.name)}={_example(part)}" for part in list(self.parts.values())[:2])
 
     def shown(self, most: int = 10) -> list[dict[str, str]]:
         """Return rows of wishes that show what can be asked for: `most` classes, or each property without and with."""
@@ -151,7 +146,7 @@ class Conditions(nn.Module):
 
     def say(self, wishes: Wishes) -> str:
         """Write wishes as `read` reads them."""
-        return ", ".join(f"{name}={value}" for name, value in wishes.items()) or "as in the data"
+        return ", ".join(f"{_quoted(name)}={_quoted(str(value))}" for name, value in wishes.items()) or "as in the data"
 
     def _every(self, wishes: dict[str, str]) -> list[dict[str, str]]:
         starred = [name for name, value in wishes.items() if value == "*"]
@@ -171,10 +166,11 @@ class Conditions(nn.Module):
 
     def _first(self) -> Tensor:
         rng = torch.Generator().manual_seed(0)
-        columns = []
+        columns, turn = [], torch.arange(REMEMBERED)
         for kind in self.kinds.values():
             if isinstance(kind, Label):
-                columns.append(torch.eye(len(kind.classes))[torch.arange(REMEMBERED) % len(kind.classes)])
+                columns.append(torch.eye(len(kind.classes))[turn % len(kind.classes)])
+                turn = turn // len(kind.classes)  # so that each class meets each of a second label's
             elif isinstance(kind, Attributes):
                 columns.append(torch.randint(2, (REMEMBERED, len(kind.names)), generator=rng).float())
             elif isinstance(kind, Values):
@@ -206,11 +202,17 @@ def _encoded(part: Part, value: str | float | bool) -> Tensor:
     try:
         number = float(value)
     except ValueError:
-        raise UsageError(f"{part.name} is a number, not '{value}'") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"{part.name} is a number, not '{value}'")
     return torch.tensor([(number - part.field.offset[place]) / part.field.scale[place]])
 
 
 def _example(part: Part) -> str:
     if isinstance(part.field, Label):
-        return part.field.classes[0]
+        return _quoted(part.field.classes[0])
     return "true" if isinstance(part.field, Attributes) else "1.5"
+
+
+def _quoted(word: str) -> str:
+    return word if _PLAIN.fullmatch(word) else f'"{word}"'

@@ -32,26 +32,17 @@ def judge(
     world: "World | None" = None,
     progress: Any = None,
     suspects: "Callable[[Tensor], None] | None" = None,
-    system: Any = None,
 ) -> "list[Score]":
     """Score samples, in the data's units, by what applies to them; `notes` go into every receipt.
 
-    `system` is what drew them, where it is known: metrics of its latents need it.
-
     `suspects` is given pictures of the samples nearest to a training image, as `evaluate_images` says.
     """
-    from kallima.evaluation import Reference, evaluate_images, evaluate_latents, evaluate_points, evaluate_texts
+    from kallima.evaluation import Reference, evaluate_images, evaluate_points, evaluate_texts
     from kallima.evaluation.metrics import KINDS
     from kallima.training.precision import choose_device
 
     if truth.kind != "image" and features != "auto":
         raise UsageError(f"--features is for images, and the data is {KINDS[truth.kind]}")
-    of_latents: list[Score] = []
-    if metrics is not None and "path-length" in metrics and system is not None:
-        of_latents = evaluate_latents(system, len(samples), seed=seed)
-        metrics = [name for name in metrics if name != "path-length"]
-        if not metrics:
-            return of_latents
     if features == "auto" and isinstance(truth.real, Reference):
         features = _features_of(truth.real, truth.labelled is not None)
     if truth.kind == "text":
@@ -72,7 +63,45 @@ def judge(
             progress=progress,
             suspects=suspects,
         )
-    return [dataclasses.replace(score, notes=(*score.notes, *notes)) for score in (*scores, *of_latents)]
+    return [dataclasses.replace(score, notes=(*score.notes, *notes)) for score in scores]
+
+
+def judge_run(
+    system: Any,
+    truth: "Truth",
+    draw: Callable[[int], Any],
+    *,
+    metrics: Sequence[str] | None = None,
+    count: int | None = None,
+    seed: int,
+    device: str = "auto",
+    progress: Any = None,
+    **options: Any,
+) -> "list[Score]":
+    """Score what a run's system can do, and as many of its samples as `draw` is asked for, in the data's units.
+
+    `options` are those of `judge`. Nothing is drawn where no metric judges samples.
+    """
+    from kallima.evaluation.systems import Subject, divide, evaluate_system
+    from kallima.training.precision import choose_device
+
+    world = options.get("world")
+    subject = Subject(
+        system,
+        truth.real,
+        truth.labelled,
+        count=count,
+        seed=seed,
+        device=choose_device(device, 0 if world is None else world.local_rank),
+        progress=progress,
+    )
+    own, of_samples = divide(metrics, subject)
+    scores = evaluate_system(subject, own)
+    if of_samples is None or of_samples:
+        made = draw(count or JUDGED[truth.kind])
+        options |= {"metrics": of_samples, "seed": seed, "device": device, "progress": progress}
+        scores = judge(made, truth, **options) + scores
+    return scores
 
 
 def _features_of(reference: "Reference", labelled: bool) -> str:
@@ -121,16 +150,12 @@ def truth_of_run(
     """Open what a run is compared with; its probe learns from the data that the run was trained on.
 
     Raises:
-        UsageError: a metric compares pairs, which a run's samples are not.
         DataError: the data is broken, or text.
     """
-    from kallima.evaluation.image_metrics import PAIRED
     from kallima.evaluation.reference import Reference, holds_statistics
     from kallima.evaluation.sets import Truth, held_out_of, open_data, open_truth
     from kallima.evaluation.text.corpus import holds_texts
 
-    if (pairs := next((name for name in metrics or () if name in PAIRED), None)) is not None:
-        raise UsageError(f"{pairs} compares pairs, and new samples of a run have no partners: give --samples")
     if holds_texts(data, options.get("key")):
         raise DataError(f"{data if isinstance(data, (str, Path)) else 'the data'} is text, and the run makes none")
     if holds_statistics(data, options.get("key")) and "image" not in spec:
@@ -174,3 +199,6 @@ def showing(world: "World") -> "Iterator[Callable[[str, int, int], None]]":
     finally:
         for bar in bars.values():
             bar.close()
+
+
+JUDGED = {"image": 10_000, "points": 2_500}  # how many samples of a run a score rests on

@@ -1,4 +1,4 @@
-"""Arrays in an .npz or .npy: points (N, D), or images (N, H, W), (N, H, W, C) or (N, C, H, W), with or without labels.
+"""Arrays in an .npz or .npy: points (N, D), or images (N, H, W), (N, H, W, C) or (N, C, H, W), and what they are of.
 
 What the numbers of images mean follows from their type and, over all splits together, their range:
 
@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from kallima.data.companions import NAMED, companions
 from kallima.data.fingerprint import file_digest, remember, stamp
 from kallima.data.images import PIXEL_LIMIT
-from kallima.data.metadata import class_names
 from kallima.data.npy import ArrayFile
 from kallima.data.source import Example, Source, demand_split
-from kallima.data.spec import Field, Image, Label, Points
+from kallima.data.spec import Field, Image, Points
 from kallima.errors import DataError, UsageError, did_you_mean
 
 _PAIRS = {"x": "y", "images": "labels"}
@@ -28,11 +28,18 @@ _BEYOND = 1e-6  # rounding may carry floating-point numbers this far over their 
 
 
 class NpzArrays(Source):
-    """One array of examples out of an .npz, and the labels beside it; or the array in an .npy.
+    """One array of examples out of an .npz, and the arrays beside it that tell more of them; or the array in an .npy.
 
     The examples are `samples`, or `x_train` and `x_test` by split, or `x`, or `images`; the labels `y_train` and
-    `y_test`, `y`, or `labels`: whole numbers or words, which an array `classes` may name. `key` names any other array
-    of examples, without labels. Points are standardised by their mean and deviation over the train split.
+    `y_test`, `y`, or `labels`: whole numbers or words, which an array `classes` may name. Besides those there may be,
+    each with `_train` and `_test` where the examples have it:
+
+    - `domain` (N,), like labels, which `domain_names` may name;
+    - `attributes` (N, A) of 0 and 1, which `attribute_names` may name;
+    - `values` (N, V), any finite numbers, which `value_names` may name.
+
+    `samples`, and any other array that `key` names, are read alone. Points and values are standardised by their mean
+    and deviation over the train split.
 
     Raises:
         DataError: the file is damaged or lacks what is asked for; an array holds NaN, or numbers of unknown meaning;
@@ -49,9 +56,9 @@ class NpzArrays(Source):
         self.splits = tuple(chosen)
         demand_split(split, self.splits, str(path))
         self._array, self._key = chosen[split][0], key
-        for examples, labels in chosen.values():
-            self._demand_shapes(examples, labels)
-        self._labels, label = self._read_labels(chosen)
+        for examples, _ in chosen.values():
+            self._demand_shape(examples)
+        self._companions = companions(self._file, chosen, split)
         shape = self._file.headers[self._array].shape
         statistics = {each: self._statistics(examples) for each, (examples, _) in chosen.items()}
         if len(shape) == 2:
@@ -59,12 +66,13 @@ class NpzArrays(Source):
             self._layout = None
             kind: Field = Points(shape[1], tuple(first.mean), tuple(first.scale))
         else:
-            self._layout = _layout(self._where(self._array), shape)
+            self._layout = _layout(self._file.where(self._array), shape)
             low, high = (min(s.low for s in statistics.values()), max(s.high for s in statistics.values()))
             self._low, self._high = low, high
             self._demand_known_range()
             kind = Image(self._layout.channels, self._layout.height, self._layout.width)
-        self.fields: Mapping[str, Field] = {"points" if len(shape) == 2 else "image": kind, **label}
+        more = {name: companion.field for name, companion in self._companions.items()}
+        self.fields: Mapping[str, Field] = {"points" if len(shape) == 2 else "image": kind, **more}
 
     def __len__(self) -> int:
         return self._file.headers[self._array].shape[0]
@@ -75,10 +83,7 @@ class NpzArrays(Source):
         for chunk in self._file.chunks(self._array):
             name = "points" if self._layout is None else "image"
             for row in chunk.astype(np.float32) if self._layout is None else self._to_bytes(chunk, self._layout):
-                example: dict[str, Any] = {name: row}
-                if self._labels is not None:
-                    example["label"] = int(self._labels[index])
-                yield example
+                yield {name: row, **{each: companion.of(index) for each, companion in self._companions.items()}}
                 index += 1
 
     def fingerprint(self) -> str:
@@ -86,63 +91,20 @@ class NpzArrays(Source):
         digest = remember(f"bytes {self.name}", self._stamps, lambda: file_digest(self.path))
         return hashlib.sha256(f"{digest} {self._key} {self.split}".encode()).hexdigest()
 
-    def _where(self, array: str) -> str:
-        return f"'{array}' in {self.path}" if array else str(self.path)
-
-    def _demand_shapes(self, examples: str, labels: str | None) -> None:
+    def _demand_shape(self, examples: str) -> None:
         shape = self._file.headers[examples].shape
         if len(shape) < 2 or 0 in shape:
             what = "is empty" if 0 in shape else "is neither points (N, D) nor images (N, H, W) or (N, H, W, C)"
-            raise DataError(f"{self._where(examples)} has the shape {shape}: it {what}")
+            raise DataError(f"{self._file.where(examples)} has the shape {shape}: it {what}")
         if shape[1:] != self._file.headers[self._array].shape[1:]:
             raise DataError(f"'{examples}' and '{self._array}' in {self.path} differ in the shape of an example")
-        if labels is None:
-            return
-        label_shape = self._file.headers[labels].shape
-        if label_shape not in ((shape[0],), (shape[0], 1)):
-            raise DataError(
-                f"'{examples}' has the shape {shape} but '{labels}' {label_shape} in {self.path}: "
-                f"there must be one label an example (--key {examples} reads the examples alone)"
-            )
-
-    def _read_labels(self, chosen: Mapping[str, tuple[str, str | None]]) -> tuple[np.ndarray | None, dict[str, Field]]:
-        """Return the split's labels as indices into the classes of all splits."""
-        words = {split: self._words(labels) for split, (_, labels) in chosen.items() if labels is not None}
-        if self.split not in words:
-            return None, {}
-        classes = class_names(word for distinct, _ in words.values() for word in distinct)
-        distinct, places = words[self.split]
-        index = {word: i for i, word in enumerate(classes)}
-        indices = np.array([index[word] for word in distinct], np.int64)[places]
-        named = self._file.headers.get("classes")
-        if named is not None and named.dtype.kind == "U" and len(named.shape) == 1 and named.shape[0] < 1 << 20:
-            names = self._file.load("classes").tolist()
-            if len(set(names)) == len(names) and all(word.isdigit() and int(word) < len(names) for word in classes):
-                numbers = np.array([int(word) for word in classes], np.int64)
-                return numbers[indices], {"label": Label(tuple(names))}
-        return indices, {"label": Label(classes)}
-
-    def _words(self, array: str) -> tuple[list[str], np.ndarray]:
-        """Return the distinct labels as strings, and for each example (N,) the place of its own among them."""
-        values, places = np.unique(self._file.load(array).reshape(-1), return_inverse=True)
-        if values.dtype.kind == "S":
-            values = np.char.decode(values, "utf-8", "replace")
-        if values.dtype.kind == "f" and np.all(values == np.floor(values)) and np.all(np.abs(values) < 2**53):
-            values = values.astype(np.int64)
-        if values.dtype.kind == "b":
-            values = values.astype(np.int64)
-        if values.dtype.kind not in "iuU":
-            raise DataError(
-                f"{self._where(array)} holds {values.dtype} numbers, not labels: save whole numbers or words"
-            )
-        return values.astype(str).tolist(), places.reshape(-1)
 
     def _statistics(self, array: str) -> "_Statistics":
         """Look at every number of an array, once: where its type alone does not say what it means."""
         header = self._file.headers[array]
         if header.dtype.kind not in "fiub":
             what = "Python objects, which are never loaded" if header.dtype.hasobject else str(header.dtype)
-            raise DataError(f"{self._where(array)} holds {what}: save plain numbers")
+            raise DataError(f"{self._file.where(array)} holds {what}: save plain numbers")
         if len(header.shape) > 2 and header.dtype in (np.uint8, np.bool_):
             return _Statistics(0, -1, 0, 255, [], [])
         question = f"statistics {array} {self.name}"
@@ -150,7 +112,7 @@ class NpzArrays(Source):
         statistics = _Statistics(*found)
         if statistics.bad:
             raise DataError(
-                f"{self._where(array)} holds {statistics.bad} values that are NaN or infinite, "
+                f"{self._file.where(array)} holds {statistics.bad} values that are NaN or infinite, "
                 f"the first in example {statistics.first_bad}: mend or leave out those examples"
             )
         return statistics
@@ -164,7 +126,7 @@ class NpzArrays(Source):
             known = low >= 0 and high <= (65535 if dtype.itemsize == 2 and dtype.kind == "u" else 255)
             remedy = "save them as uint8"
         if not known:
-            raise DataError(f"{self._where(self._array)} holds {dtype} images from {low:g} to {high:g}: {remedy}")
+            raise DataError(f"{self._file.where(self._array)} holds {dtype} images from {low:g} to {high:g}: {remedy}")
 
     def _to_bytes(self, chunk: np.ndarray, layout: "_Layout") -> np.ndarray:
         """Turn part of an array into uint8 (n, H, W, C)."""
@@ -205,27 +167,34 @@ def _layout(where: str, shape: tuple[int, ...]) -> _Layout:
     return layout
 
 
-def _choose(file: ArrayFile, key: str | None) -> dict[str, tuple[str, str | None]]:
-    """Return the names of the arrays of examples and of labels, by split."""
+def _choose(file: ArrayFile, key: str | None) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return by split the name of the array of examples, and by field those of its companions."""
     there = file.headers
     if "" in there:
         if key is not None:
             raise UsageError(f"--key {key}: {file.path} is an .npy, which holds one array without a name")
-        return {"train": ("", None)}
+        return {"train": ("", {})}
     held = ", ".join(f"{name} {header}" for name, header in there.items()) or "nothing"
     if key is not None:
         if key not in there:
             raise UsageError(f"{file.path} has no array '{key}'{did_you_mean(key, there)} (it holds {held})")
-        return {"train": (key, None)}
+        return {"train": (key, {})}
     if "samples" in there:
-        return {"train": ("samples", None)}
-    chosen = {split: (f"x_{split}", f"y_{split}") for split in ("train", "test") if f"x_{split}" in there}
+        return {"train": ("samples", {})}
+    chosen = {split: (f"x_{split}", f"y_{split}", f"_{split}") for split in ("train", "test") if f"x_{split}" in there}
     if not chosen and (single := next((x for x in _PAIRS if x in there), None)):
-        chosen = {"train": (single, _PAIRS[single])}
+        chosen = {"train": (single, _PAIRS[single], "")}
     if not chosen:
         names = "samples, x, x_train or images"
         raise DataError(f"{file.path} has no array {names}: choose one with --key (it holds {held})")
-    return {split: (x, y if y in there else None) for split, (x, y) in chosen.items()}
+    return {
+        split: (x, {name: array for name, array in (("label", y), *_beside(suffix)) if array in there})
+        for split, (x, y, suffix) in chosen.items()
+    }
+
+
+def _beside(suffix: str) -> list[tuple[str, str]]:
+    return [(name, name + suffix) for name in NAMED if name != "label"]
 
 
 @dataclass(frozen=True)

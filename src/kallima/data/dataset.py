@@ -20,7 +20,7 @@ from kallima.errors import DataError
 PREPARED_LIMIT = 4 << 30
 """Bytes: a set that is larger when decoded is read from its own files each time, if it allows that."""
 
-_FORMAT = 1  # of what is written to the cache
+_FORMAT = 2  # of what is written to the cache
 _LISTED = 5  # problems named in an error
 
 Progress = Callable[[int, int], None]
@@ -192,7 +192,9 @@ def prepare(source: Source, view: View, *, skip_bad: bool = False, progress: Pro
     if streamed:
         prepared = entry(_key(fingerprint, "checked"), {}, 0, fill)
     else:
-        key = _key(fingerprint, cropped, {name: field.to_json() for name, field in spec.items() if name == "image"})
+        # values are stored as they are, so what standardises them is not part of the key
+        stored = {name: [column.dtype, *column.shape] for name, column in columns.items()}
+        key = _key(fingerprint, cropped, stored, "text" in spec)
         prepared = entry(key, columns, len(source), fill, texts="text" in spec)
     _refuse(source, prepared, skip_bad)
     if streamed:

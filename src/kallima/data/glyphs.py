@@ -66,6 +66,7 @@ FACES = (
     Face("cmss10"),
     Face("cmtt10", serif=True, monospace=True),
 )
+_ONE_WEIGHT = ("cmti10", "cmss10", "cmtt10")  # faces without a bold counterpart
 
 
 def caption(character: str, face: Face) -> str:
@@ -105,13 +106,17 @@ class Glyphs(Embedded):
     def read(self, index: int) -> Example:
         """Draw example `index` (about 0.2 ms)."""
         place = int(self._order[index])
-        label, face = place % len(CHARACTERS), FACES[place // len(CHARACTERS) % len(FACES)]
+        label, face = place % len(CHARACTERS), self.face(index)
         return {
             "image": self._draw(CHARACTERS[label], face, self._jitter[place]),
             "label": label,
             "attributes": np.array([getattr(face, style) for style in STYLES], np.float32),
             "text": caption(CHARACTERS[label], face),
         }
+
+    def face(self, index: int) -> Face:
+        """Return the face of example `index`, without drawing it."""
+        return FACES[int(self._order[index]) // len(CHARACTERS) % len(FACES)]
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the faces' files, the jitter and some of the pixels drawn.
@@ -159,6 +164,37 @@ class Glyphs(Embedded):
         inverse = (a, b, side / 2 - a * x - b * y, -b, a, side / 2 + b * x - a * y)
         turned = canvas.transform((side, side), Pillow.Transform.AFFINE, inverse, Pillow.Resampling.BILINEAR)
         return np.asarray(turned.reduce(_FINER))[:, :, None]
+
+
+class GlyphWeights(Embedded):
+    """The glyphs of the nine faces that come in two weights, 32×32 grey: fields as `glyphs`, and domain.
+
+    The domains are "regular" and "bold", equally large, and unpaired: each glyph is jittered by itself, so that no two
+    pictures differ in weight alone. A translation can be scored all the same: character and style are known of each.
+    """
+
+    title: ClassVar[str] = "glyphs-weights"
+    fields: Mapping[str, Field] = {**Glyphs.fields, "domain": Label(("regular", "bold"))}
+
+    def __init__(self, split: str = "train"):
+        super().__init__(split)
+        self._glyphs = Glyphs(split)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def read(self, index: int) -> Example:
+        """Draw example `index`."""
+        place = int(self._chosen[index])
+        return {**self._glyphs.read(place), "domain": int(self._glyphs.face(place).bold)}
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of that of `glyphs` and of the faces chosen."""
+        return hashlib.sha256(f"{self._glyphs.fingerprint()} without {_ONE_WEIGHT}".encode()).hexdigest()
+
+    @cached_property
+    def _chosen(self) -> np.ndarray:
+        return np.array([i for i in range(len(self._glyphs)) if self._glyphs.face(i).file not in _ONE_WEIGHT])
 
 
 def _file(face: Face) -> str:

@@ -1,22 +1,26 @@
-"""What is known of images besides their pixels: which split, label, attributes and text each has.
+"""What is known of images besides their pixels: which split, domain, label, attributes, values and text each has.
 
 It comes from tables in the "imagefolder" convention, `metadata.csv` or `metadata.jsonl` with a row an image:
 
 - `file_name` (or `file`) names the image, relative to where the table lies;
 - `split` says which split it belongs to;
-- `label` is its class; `text` (or `caption`) its text;
+- `label` is its class, `domain` its domain where there are several (unpaired); `text` (or `caption`) its text;
 - columns that hold nothing but 0 and 1 are yes-or-no attributes, all of them together;
-- a single further column is the label where there is none yet, if it holds whole numbers of which some repeat;
+- a single further column is the label where there is none yet, if it holds whole numbers of which some repeat (an age
+  is written 35.0, if it stands alone and is not to be a class);
+- further columns that hold nothing but finite numbers are values, all of them together, standardised by their mean and
+  deviation over the first split; a column that only numbers the rows, each one more than the last, is none;
 - other columns say nothing that is used.
 
-Without a table the folders tell: `train`, `test` and the like at the top are splits, and where every image lies in one
-of two or more folders, those are the classes.
+Without a table the folders tell: `train`, `test` and the like at the top are splits, `trainA`, `trainB`, `testA` and
+the like splits and domains, and where every image lies in one of two or more folders, those are the classes.
 """
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -24,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from kallima.data.source import demand_split
-from kallima.data.spec import Attributes, Field, Label, Text
+from kallima.data.spec import Attributes, Field, Label, Text, Values
 from kallima.errors import DataError
 
 TABLES = ("metadata.csv", "metadata.jsonl")
@@ -34,6 +38,8 @@ TABLE_LIMIT = 1 << 29
 _NAME_COLUMNS = ("file_name", "file")
 _TEXT_COLUMNS = ("text", "caption")
 SPLIT_FOLDERS = frozenset({"train", "test", "val", "valid", "validation", "dev"})
+_DOMAIN_FOLDER = re.compile(f"({'|'.join(sorted(SPLIT_FOLDERS))})([A-Z])")
+_LARGEST = float(np.finfo(np.float32).max)  # what is larger cannot be stored
 
 
 @dataclass
@@ -153,19 +159,16 @@ def list_images(names: Sequence[str], table: Table | None, split: str, where: st
     Raises:
         DataError: there is no such split, or some images lack what others have.
     """
-    split_folders = _has_split_folders(names)
+    place_of = _folder_rule(names)
     own_splits = table is not None and "split" in table.columns
 
     def split_of(name: str) -> str:
         if table is not None and own_splits:
             return table.columns["split"][table.rows[name]]
-        return name.split("/")[0].lower() if split_folders else split
-
-    def inner(name: str) -> str:
-        return name.split("/", 1)[1] if split_folders else name
+        return place_of(name).split
 
     fields, columns = _table_fields(table)
-    if table is not None and (fields or own_splits):
+    if table is not None and (columns or own_splits):
         unlisted = [name for name in names if name not in table.rows]
         if unlisted:
             raise DataError(
@@ -174,15 +177,16 @@ def list_images(names: Sequence[str], table: Table | None, split: str, where: st
             )
     everywhere = [*names, *(table.rows if table is not None and own_splits else ())]
     splits = tuple(sorted(set(map(split_of, everywhere)), key=lambda each: (each != "train", each != "test", each)))
-    if not (split_folders or own_splits):
-        splits = ("train",)
     if "" in splits and table is not None:
         raise DataError(f"{table.where} leaves the split of some images open: fill in its column 'split'")
     demand_split(split, splits, where)
-    if "label" not in fields:
-        classes = _folder_classes(map(inner, names))
-        if classes:
-            fields["label"] = Label(classes)
+    if "label" not in fields and (classes := _folder_classes(place_of(name).inner for name in names)):
+        fields["label"] = Label(classes)
+    if "domain" not in fields and (domains := sorted({place_of(name).domain for name in names} - {""})):
+        fields["domain"] = Label(tuple(domains))
+    if table is not None and "values" in columns:
+        rows = [row for name, row in table.rows.items() if split_of(name) == splits[0]]
+        fields["values"] = standardised(columns["values"], _numbers(table, columns["values"], rows))
     positions: list[int | None] = [i for i, name in enumerate(names) if split_of(name) == split]
     chosen = [names[i] for i in positions if i is not None]
     if table is not None:
@@ -193,17 +197,38 @@ def list_images(names: Sequence[str], table: Table | None, split: str, where: st
     values: dict[str, Sequence[Any] | np.ndarray] = {}
     for name, kind in fields.items():
         if table is not None and name in columns:
-            rows = [table.rows[each] for each in chosen]
-            values[name] = _column(kind, [table.columns[column] for column in columns[name]], rows, chosen, table.where)
+            values[name] = _column(name, kind, table, columns[name], chosen)
         elif isinstance(kind, Label):
             index = {each: i for i, each in enumerate(kind.classes)}
-            values[name] = [index.get(inner(each).split("/")[0], -1) for each in chosen]
+            places = map(place_of, chosen)
+            values[name] = [index.get(p.domain if name == "domain" else p.inner.split("/")[0], -1) for p in places]
     return Listing(chosen, positions, splits, fields, values)
 
 
-def _has_split_folders(names: Iterable[str]) -> bool:
-    tops = {name.split("/")[0].lower() if "/" in name else "" for name in names}
-    return "train" in tops and tops <= SPLIT_FOLDERS
+@dataclass(frozen=True)
+class _Place:
+    """What the folders say of an image: its split, its domain ("" where there are none), its path below those."""
+
+    split: str
+    domain: str
+    inner: str
+
+
+def _folder_rule(names: Sequence[str]) -> Callable[[str], _Place]:
+    """Return what tells the place of an image; where no folder is a split, all lie in "train"."""
+    tops = {name.split("/")[0] if "/" in name else "" for name in names}
+    found = [_DOMAIN_FOLDER.fullmatch(top) for top in tops]
+    domains = all(found) and len({each[2] for each in found if each and each[1] == "train"}) > 1
+    lower = {top.lower() for top in tops}
+    splits = "train" in lower and lower <= SPLIT_FOLDERS
+
+    def place_of(name: str) -> _Place:
+        top, _, inner = name.partition("/")
+        if domains and (both := _DOMAIN_FOLDER.fullmatch(top)):
+            return _Place(both[1], both[2], inner)
+        return _Place(top.lower(), "", inner) if splits or domains else _Place("train", "", name)
+
+    return place_of
 
 
 def _folder_classes(names: Iterable[str]) -> tuple[str, ...] | None:
@@ -223,21 +248,26 @@ def _is_whole(value: str) -> bool:
 
 
 def _table_fields(table: Table | None) -> tuple[dict[str, Field], dict[str, list[str]]]:
-    """Return the fields that a table's columns make, and the columns of each; see the head of this file."""
+    """Return the fields that a table's columns make, and the columns of each; see the head of this file.
+
+    Values are among the columns only: their field tells the mean of a split.
+    """
     fields: dict[str, Field] = {}
     columns: dict[str, list[str]] = {}
     if table is None:
         return fields, columns
-    free = [column for column in table.columns if column not in ("split", "label", *_TEXT_COLUMNS) and column]
+    named = ("split", "label", "domain", *_TEXT_COLUMNS)
+    free = [column for column in table.columns if column not in named and column]
     binary = [column for column in free if set(table.columns[column]) <= {"0", "1"}]
     label = "label" if "label" in table.columns else None
     if label is None and not binary and len(free) == 1:
         cells = table.columns[free[0]]
         if all(map(_is_whole, cells)) and len(set(cells)) < len(cells):
             label = free[0]
-    if label is not None:
-        fields["label"] = Label(class_names(cell for cell in table.columns[label] if cell))
-        columns["label"] = [label]
+    for name, column in (("label", label), ("domain", "domain" if "domain" in table.columns else None)):
+        if column is not None:
+            fields[name] = Label(class_names(cell for cell in table.columns[column] if cell))
+            columns[name] = [column]
     if binary:
         fields["attributes"] = Attributes(tuple(binary))
         columns["attributes"] = binary
@@ -245,24 +275,55 @@ def _table_fields(table: Table | None) -> tuple[dict[str, Field], dict[str, list
     if text is not None:
         fields["text"] = Text()
         columns["text"] = [text]
+    numbers = [c for c in free if c not in binary and c != label and _are_values(table.columns[c])]
+    if numbers:
+        columns["values"] = numbers
     return fields, columns
 
 
+def _are_values(cells: Sequence[str]) -> bool:
+    if not all(map(_is_number, cells)):
+        return False
+    if not all(map(_is_whole, cells)):
+        return True
+    whole = [int(cell) for cell in cells]
+    return whole != list(range(whole[0], whole[0] + len(whole)))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return "_" not in cell and abs(float(cell)) <= _LARGEST  # which NaN is not
+    except ValueError:
+        return False
+
+
+def _numbers(table: Table, columns: Sequence[str], rows: Sequence[int]) -> np.ndarray:
+    numbers = [[float(table.columns[column][row]) for column in columns] for row in rows]
+    return np.array(numbers, np.float64).reshape(-1, len(columns))
+
+
+def standardised(names: Sequence[str], numbers: np.ndarray) -> Values:
+    """Return the field of values called `names`, standardised by these (N, V): a constant one is only shifted."""
+    offset, deviation = numbers.mean(axis=0), numbers.std(axis=0)
+    scale = np.where((numbers == numbers[:1]).all(axis=0) | (deviation == 0), 1.0, deviation)
+    return Values(tuple(names), tuple(offset.tolist()), tuple(scale.tolist()))
+
+
 def _column(
-    kind: Field, cells: list[list[str]], rows: Sequence[int], names: Sequence[str], where: str
+    name: str, kind: Field, table: Table, columns: Sequence[str], images: Sequence[str]
 ) -> Sequence[Any] | np.ndarray:
-    """Return the values of one field for `rows`."""
-    if isinstance(kind, Attributes):
-        return np.array([[column[row] == "1" for column in cells] for row in rows], np.float32).reshape(-1, len(cells))
-    chosen = [cells[0][row] for row in rows]
-    empty = [name for name, cell in zip(names, chosen, strict=True) if not cell]
+    """Return what the table says of `images` in one field."""
+    rows = [table.rows[image] for image in images]
+    if isinstance(kind, (Attributes, Values)):
+        return _numbers(table, columns, rows).astype(np.float32)
+    cells = [table.columns[columns[0]][row] for row in rows]
+    empty = [image for image, cell in zip(images, cells, strict=True) if not cell]
     if empty:
-        what = "label" if isinstance(kind, Label) else "text"
         raise DataError(
-            f"{where} gives no {what} for {len(empty)} of {len(names)} images, such as '{empty[0]}': "
-            f"give every image a {what}, or none"
+            f"{table.where} gives no {name} for {len(empty)} of {len(images)} images, such as '{empty[0]}': "
+            f"give every image a {name}, or none"
         )
     if isinstance(kind, Label):
-        index: Mapping[str, int] = {name: i for i, name in enumerate(kind.classes)}
-        return [index[cell] for cell in chosen]
-    return chosen
+        index: Mapping[str, int] = {each: i for i, each in enumerate(kind.classes)}
+        return [index[cell] for cell in cells]
+    return cells

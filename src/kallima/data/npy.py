@@ -76,7 +76,7 @@ class ArrayFile:
         row_bytes = math.prod(rest) * header.dtype.itemsize
         self._demand_plain(name)
         if row_bytes > EXAMPLE_LIMIT:
-            raise DataError(f"{self._where(name)} has examples of {row_bytes:,} bytes, more than {EXAMPLE_LIMIT:,}")
+            raise DataError(f"{self.where(name)} has examples of {row_bytes:,} bytes, more than {EXAMPLE_LIMIT:,}")
         if header.by_column:
             yield from self._by_column(name)
             return
@@ -99,7 +99,7 @@ class ArrayFile:
         self._demand_whole(name)
         header = self.headers[name]
         if not header.shape:
-            raise DataError(f"{self._where(name)} is a single number, not an array")
+            raise DataError(f"{self.where(name)} is a single number, not an array")
         return np.concatenate([np.empty((0, *header.shape[1:]), header.dtype), *self.chunks(name)])
 
     def _by_column(self, name: str) -> Iterator[np.ndarray]:
@@ -122,18 +122,18 @@ class ArrayFile:
         while len(data) < wanted and (part := stream.read(wanted - len(data))):
             data += part
         if len(data) < wanted:
-            raise DataError(f"{self._where(name)} is cut short: it ends before its last number")
+            raise DataError(f"{self.where(name)} is cut short: it ends before its last number")
         return np.frombuffer(data, dtype).reshape(shape)
 
     def _demand_plain(self, name: str) -> None:
         if self.headers[name].dtype.hasobject:
-            raise DataError(f"{self._where(name)} holds Python objects, which are never loaded: save plain numbers")
+            raise DataError(f"{self.where(name)} holds Python objects, which are never loaded: save plain numbers")
 
     def _demand_whole(self, name: str) -> None:
         header = self.headers[name]
         if math.prod(header.shape) * header.dtype.itemsize > WHOLE_LIMIT:
             raise DataError(
-                f"{self._where(name)} is over {WHOLE_LIMIT >> 30} GB"
+                f"{self.where(name)} is over {WHOLE_LIMIT >> 30} GB"
                 + (" and stored column by column: save np.ascontiguousarray of it" if header.by_column else "")
             )
 
@@ -146,7 +146,8 @@ class ArrayFile:
         with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as stream:
             yield stream
 
-    def _where(self, name: str) -> str:
+    def where(self, name: str) -> str:
+        """Name an array and its file, for messages."""
         return f"'{name}' in {self.path}" if name else str(self.path)
 
     def _damaged(self, error: Exception) -> DataError:

@@ -69,7 +69,10 @@ class Attributes(Field):
 
 @dataclass(frozen=True)
 class Values(Field):
-    """Several numbers at once, such as an age: float (len(names),), in a batch (value - offset) / scale."""
+    """Several numbers at once, such as an age: float (len(names),), in a batch (value - offset) / scale.
+
+    `offset` and `scale` are the mean and the deviation over the train split; files hold the numbers themselves.
+    """
 
     remedy: ClassVar[str] = "add a metadata.csv with the column file_name and one column of numbers a value"
     names: tuple[str, ...]
@@ -99,6 +102,18 @@ class Points(Field):
         return (self.dimensions,)
 
 
+DOMAIN_REMEDY = (
+    "put the images of each domain in folders trainA and trainB, "
+    "or add a metadata.csv with the columns file_name and domain, or an array domain to an .npz"
+)
+"""How data comes to have a "domain", the label that tells unpaired domains apart."""
+
+
+def remedy_of(name: str, kind: type[Field]) -> str:
+    """Say how data comes to have a field."""
+    return DOMAIN_REMEDY if name == "domain" else kind.remedy
+
+
 def field_from_json(data: Mapping[str, Any]) -> Field:
     """Build a field from what `Field.to_json` gave."""
     values = {
@@ -109,7 +124,10 @@ def field_from_json(data: Mapping[str, Any]) -> Field:
 
 @dataclass(frozen=True)
 class Spec(Mapping[str, Field]):
-    """The fields of an example by name; a field is called "image", "points", "label", …: its kind in lower case."""
+    """The fields of an example by name; a field is called "image", "points", "label", …: its kind in lower case.
+
+    A "domain" is a label too: which of several unpaired domains the example belongs to.
+    """
 
     fields: Mapping[str, Field]
 
@@ -145,4 +163,6 @@ class Spec(Mapping[str, Field]):
         """
         for name, kind in needs.items():
             if not isinstance(self.fields.get(name), kind):
-                raise DataError(f"{who} needs '{name}' ({kind.__name__}), but the data has only {self}: {kind.remedy}")
+                raise DataError(
+                    f"{who} needs '{name}' ({kind.__name__}), but the data has only {self}: {remedy_of(name, kind)}"
+                )

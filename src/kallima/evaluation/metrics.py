@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from kallima import __version__
 from kallima.errors import UsageError, did_you_mean
@@ -12,7 +13,8 @@ from kallima.evaluation.score import Direction, Measure, Score, now
 class Metric:
     """What a metric says in plain words, which way is better, and the field it judges.
 
-    That is "image", "points" or "text", several as in "image or points", or "latent": the system's own codes.
+    That is "image", "points" or "text", several as in "image or points", or "system": then it is held against what the
+    system can do, which `ability` says in words ("classifies").
 
     `version` is raised by one whenever the metric's definition changes: values of two versions do not compare.
     """
@@ -20,6 +22,7 @@ class Metric:
     description: str
     direction: Direction
     field: str
+    ability: str = ""
     version: int = 1
 
 
@@ -66,13 +69,55 @@ METRICS: dict[str, Metric] = {
     "rouge-2": Metric("pairs of words shared with its own reference, F1", "higher", "text"),
     "wer": Metric("errors in words, each text against its own reference", "lower", "text"),
     "cer": Metric("errors in characters, each text against its own reference", "lower", "text"),
-    "path-length": Metric("how abruptly examples change on the way between latents", "lower", "latent"),
+    "error": Metric("share of real examples whose class the system gets wrong", "lower", "system", "classifies"),
+    "baseline-error": Metric(
+        "the same of the baseline trained beside it, on labelled examples alone", "lower", "system", "classifies"
+    ),
+    "label-recovery": Metric(
+        "share of samples that a classifier takes for the class asked for",
+        "higher",
+        "system",
+        "makes what is asked for",
+    ),
+    "attribute-recovery": Metric(
+        "share of attributes that samples have, or have not, as asked for",
+        "higher",
+        "system",
+        "makes what is asked for",
+    ),
+    "nearest-code-accuracy": Metric(
+        "share of examples whose nearest training code is of their class", "higher", "system", "encodes"
+    ),
+    "cluster-accuracy": Metric(
+        "share of examples in the cluster that stands for their class", "higher", "system", "clusters"
+    ),
+    "code-mmd": Metric(
+        "kernel distance of real examples' codes from the prior", "lower", "system", "encodes and decodes latents"
+    ),
+    "path-length": Metric(
+        "how abruptly examples change on the way between latents", "lower", "system", "decodes latents"
+    ),
 }
 
 KINDS = {"image": "images", "points": "points", "text": "text"}
 """What a metric may judge, in the plural."""
 
-NO_LATENTS = "needs a run, of a system that decodes latents"
+
+class Told(Protocol):
+    """What a receipt says of an extractor; see `FeatureExtractor`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 -- told there
+    @property
+    def version(self) -> str: ...  # noqa: D102
+    @property
+    def resize(self) -> str: ...  # noqa: D102
+    @property
+    def range(self) -> str: ...  # noqa: D102
+    @property
+    def accuracy(self) -> float | None: ...  # noqa: D102
+    @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 def choose(asked: Sequence[str] | None, available: Iterable[str], reasons: Mapping[str, str]) -> list[str]:
@@ -96,8 +141,8 @@ def foreign(kind: str) -> dict[str, str]:
     reasons = {}
     for name, metric in METRICS.items():
         fields = metric.field.split(" or ")
-        if fields == ["latent"]:
-            reasons[name] = NO_LATENTS
+        if fields == ["system"]:
+            reasons[name] = f"needs a run, of a system that {metric.ability}"
         elif kind not in fields:
             reasons[name] = f"judges {' or '.join(KINDS[field] for field in fields)}, and the data is {KINDS[kind]}"
     return reasons
@@ -115,19 +160,21 @@ def score_of(
     seed: int,
     seconds: float,
     range: str | None = None,
+    view: str | None = None,
+    extractor: Told | None = None,
 ) -> Score:
-    """Return a measure with its receipt, where no features were extracted."""
+    """Return a measure with its receipt; `extractor` is what looked at images, if anything did."""
     return Score(
         metric=name,
         value=measure.value,
         spread=measure.spread,
         spread_method=measure.spread_method,
         direction=METRICS[name].direction,
-        extractor=None,
-        extractor_hash=None,
-        extractor_accuracy=None,
-        resize=None,
-        range=range,
+        extractor=extractor.name if extractor else None,
+        extractor_hash=extractor.version if extractor else None,
+        extractor_accuracy=extractor.accuracy if extractor else None,
+        resize=extractor.resize if extractor else None,
+        range=extractor.range if extractor else range,
         real=real,
         generated=generated,
         data=data,
@@ -137,6 +184,7 @@ def score_of(
         seconds=round(seconds, 3),
         metric_version=METRICS[name].version,
         data_fingerprint=fingerprint,
+        view=view,
         time=now(),
-        notes=measure.notes,
+        notes=(*measure.notes, *(extractor.notes if extractor else ())),
     )

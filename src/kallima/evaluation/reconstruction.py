@@ -11,6 +11,8 @@ from kallima.evaluation.ms_ssim import describe, ms_ssim, ssim
 from kallima.evaluation.resampling import mean_of
 from kallima.evaluation.score import Measure
 
+_BLOCK = 1000
+
 
 def mean_squared_error(x: Array, y: Array) -> Measure:
     """Return the mean over examples of the mean squared difference of their values, (N, …) each, in squared units.
@@ -75,10 +77,16 @@ def _tensor(values: Array) -> torch.Tensor:
 
 def _errors(x: Array, y: Array) -> np.ndarray:
     """Return every example's mean squared error, (N,)."""
-    first, second = (numbers(name, z, z.ndim) for name, z in (("originals", x), ("reconstructions", y)))
+    first, second = as_numpy(x), as_numpy(y)
     if first.shape != second.shape or first.ndim < 2:
         raise DataError(f"originals {first.shape} and reconstructions {second.shape}: they need one shape (N, …)")
-    return ((first - second) ** 2).reshape(len(first), -1).mean(1)
+    errors = []
+    for start in range(0, max(len(first), 1), _BLOCK):  # eight bytes a value, of these alone
+        block = slice(start, start + _BLOCK)
+        originals = numbers("originals", first[block], first.ndim)
+        difference = originals - numbers("reconstructions", second[block], first.ndim)
+        errors.append((difference**2).reshape(len(difference), -1).mean(1))
+    return np.concatenate(errors)
 
 
 def _peak(x: Array, y: Array, peak: float | None) -> float:

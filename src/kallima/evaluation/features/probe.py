@@ -165,11 +165,9 @@ def train_probe(dataset: "Dataset | Arrays") -> Trained:
     """
     image, classes = image_field(dataset), _classes(dataset)
     size = working_size(image)
-    order = np.random.default_rng(_SEED).permutation(len(dataset))
-    apart = min(_HELD_OUT_LIMIT, len(dataset) // 5)
-    held_out, chosen = order[:apart], order[apart : apart + _TRAIN_LIMIT[size]]
-    network = fit_network(*_read(dataset, chosen, size), len(classes))
-    images, labels = _read(dataset, held_out, size)
+    chosen, held_out = parted(len(dataset), size)
+    network = fit_network(*read_squared(dataset, chosen, size), len(classes))
+    images, labels = read_squared(dataset, held_out, size)
     logits = run_in_batches(
         lambda batch: network(squared(batch, size)), images, batch_size=250, device=torch.device("cpu")
     )
@@ -181,7 +179,8 @@ def train_probe(dataset: "Dataset | Arrays") -> Trained:
 def fit_network(images: Tensor, labels: Tensor, classes: int, *, seed: int = _SEED) -> ProbeNetwork:
     """Train the probe's network on the CPU on images uint8 (N, size, size, C) of its working size and labels (N,).
 
-    It is returned in evaluation mode. The default random generators are left alone.
+    Labels float (N, classes) are yes or no for each class by itself. It is returned in evaluation mode. The default
+    random generators are left alone.
     """
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -212,7 +211,11 @@ def _fit(network: ProbeNetwork, images: Tensor, labels: Tensor, seed: int) -> No
         optimizer.param_groups[0]["lr"] = _RATE * _one_cycle((step + 1) / steps)
         indices = order[step * batch : (step + 1) * batch]
         pixels = squared(images[indices], images.shape[1]).contiguous(memory_format=torch.channels_last)
-        loss = F.cross_entropy(network(pixels), labels[indices], label_smoothing=0.05)
+        logits, wanted = network(pixels), labels[indices]
+        if wanted.is_floating_point():
+            loss = F.binary_cross_entropy_with_logits(logits, wanted)
+        else:
+            loss = F.cross_entropy(logits, wanted, label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -226,13 +229,25 @@ def _one_cycle(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - 0.25) / 0.75))
 
 
-def _read(dataset: "Dataset | Arrays", indices: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
-    """Return images uint8 (N, size, size, C), resized, and labels int64 (N,)."""
+def parted(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of so many examples a probe of images of this side learns from, and which it is tested on.
+
+    The latter are a fifth, at most 5,000.
+    """
+    order = np.random.default_rng(_SEED).permutation(count)
+    apart = min(_HELD_OUT_LIMIT, count // 5)
+    return order[apart : apart + _TRAIN_LIMIT[size]], order[:apart]
+
+
+def read_squared(
+    dataset: "Dataset | Arrays", indices: np.ndarray, size: int, field: str = "label"
+) -> tuple[Tensor, Tensor]:
+    """Return images uint8 (N, size, size, C), resized, and another field of theirs, (N, …)."""
     images, labels = [], []
     for block in read_blocks(dataset, np.sort(indices)):
         pixels = squared(block["image"], size)
         images.append(((pixels + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous())
-        labels.append(block["label"])
+        labels.append(block[field])
     return torch.cat(images), torch.cat(labels)
 
 

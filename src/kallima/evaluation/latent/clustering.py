@@ -28,6 +28,21 @@ def clustering_accuracy(labels: Array, clusters: Array) -> Measure:
     return share_of(match[found] == truth, (note,))
 
 
+def named_accuracy(labels: Array, clusters: Array) -> Measure:
+    """Return the share of examples (N,) of the class that is most common in their cluster (N,): many to one.
+
+    More clusters reach more, up to 1 for one cluster an example.
+
+    Raises:
+        DataError: as for `clustering_accuracy`.
+    """
+    truth = classes("labels", labels)
+    found = classes("clusters", clusters, len(truth))
+    names = _contingency(truth, found).argmax(0)
+    note = f"each of {len(names)} clusters is named by its most common class (many to one)"
+    return share_of(names[found] == truth, (note,))
+
+
 def nmi(labels: Array, clusters: Array) -> Measure:
     """Return the mutual information of classes and clusters (N,) over the mean of their entropies: 1 for the same.
 

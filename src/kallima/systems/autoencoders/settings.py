@@ -70,3 +70,27 @@ class Pixels:
     def __post_init__(self) -> None:
         if self.deviation <= 0:
             raise UsageError(f"--deviation is above 0, not {self.deviation:g}")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deep dense autoencoder, given by its encoder; the decoder is its mirror image."""
+
+    units: tuple[int, ...] = (1000, 500, 250)
+    """Units of each hidden layer, from the image on."""
+    latent_dim: int = 30
+    """Numbers of a code."""
+    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
+    """What follows each hidden layer."""
+    tied: bool = False
+    """Give the decoder the encoder's matrices, transposed."""
+    pretraining: float = 0.0
+    """Share of the training in which the layers learn one after another."""
+    error: Literal["squared", "cross-entropy"] = "squared"
+    """How images are compared."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pretraining < 1:
+            raise UsageError(f"--pretraining is a share of the training from 0 to below 1, not {self.pretraining:g}")
+        if min((*self.units, self.latent_dim)) < 1:
+            raise UsageError("--units and --latent-dim count from 1")
