@@ -13,6 +13,7 @@ import kallima
 from kallima.data.batch import Batch
 from kallima.data.spec import Image, Label, Spec
 from kallima.errors import UsageError
+from kallima.objectives.importance import importance_weighted
 from kallima.recipe import get_recipe
 from tests.test_learning import QUIET
 
@@ -68,7 +69,7 @@ def linear_model(error: float = 0.0) -> tuple[Any, torch.Tensor, torch.Tensor]:
 def test_with_the_true_posterior_every_bound_is_the_likelihood_itself():
     model, images, truth = linear_model()
     for draws in (1, 7):
-        bound = model.log_likelihood_bound(Batch({"image": images}), draws=draws)
+        bound = importance_weighted(model.log_weights_of(Batch({"image": images}), draws))
         torch.testing.assert_close(bound, truth)
 
 
@@ -77,7 +78,7 @@ def test_with_a_wrong_one_the_bound_lies_below_by_the_divergence_and_rises_with_
     precision = 1 + (model.decoder.weight**2).sum().item() / 0.25
     torch.manual_seed(0)
     batch = Batch({"image": images.repeat(50, 1, 1, 1)})
-    gaps = [(truth.repeat(50) - model.log_likelihood_bound(batch, draws=k)).mean().item() for k in (1, 5, 50)]
+    gaps = [(truth.repeat(50) - importance_weighted(model.log_weights_of(batch, k))).mean().item() for k in (1, 5, 50)]
     assert gaps[0] == pytest.approx(0.5 * 0.1**2 * precision, rel=0.1)  # KL of two Gaussians of one variance
     assert gaps[0] > gaps[1] > gaps[2] > 0
 
@@ -164,9 +165,13 @@ def test_the_bound_on_binary_digits_comes_well_below_independent_pixels(recipe: 
     model: Any = kallima.load(run, device="cpu")
     images = 2 * torch.from_numpy(white.astype(np.float32))[:, None] - 1
     torch.manual_seed(0)
-    bound = -model.log_likelihood_bound(Batch({"image": images}), draws=20).mean().item()
+    bound = -importance_weighted(model.log_weights_of(Batch({"image": images}), 20)).mean().item()
     assert entropy == pytest.approx(24.4, abs=0.1)
     assert bound < entropy - 2
+    scores = {score.metric: score for score in kallima.evaluate(run, metrics=["elbo", "nll"], device="cpu")}
+    assert scores["nll"].value == pytest.approx(bound, abs=0.5)
+    assert -scores["elbo"].value > scores["nll"].value
+    assert any("dynamic binarisation" in note for note in scores["elbo"].notes)
     reconstructed = model.reconstruct(images)
     majority = np.maximum(brightness, 1 - brightness).mean()  # right pixels of a model that says the same of all
     assert (reconstructed.sign() == images).float().mean() > majority + 0.03

@@ -176,6 +176,21 @@ class Reconstructs(Protocol):
 
 
 @runtime_checkable
+class ScoresLikelihood(Protocol):
+    """Says how likely it finds examples."""
+
+    likelihood_notes: tuple[str, ...]
+    """What its nats are of: pixels as stored, drawn black or white, densities."""
+
+    def log_weights_of(self, batch: Batch, draws: int) -> Tensor:
+        """Return `draws` estimates (draws, N) of the batch's examples, nats, the log of whose mean bounds log p(x).
+
+        One row alone where log p(x) is known exactly. Draws come from the default generators.
+        """
+        ...
+
+
+@runtime_checkable
 class Classifies(Protocol):
     """Tells the classes of the data's labels apart."""
 
@@ -230,7 +245,7 @@ def capabilities(system: System) -> list[str]:
 
 
 CAPABILITIES: tuple[type, ...] = (
-    *(Samples, Conditional, Decodes, Encodes, Reconstructs, Classifies, Clusters),
+    *(Samples, Conditional, Decodes, Encodes, Reconstructs, ScoresLikelihood, Classifies, Clusters),
     *(Judges, KnowsItsBest, Illustrates),
 )
 
@@ -251,6 +266,7 @@ __all__ = [
     "Reconstructs",
     "Samples",
     "Schedule",
+    "ScoresLikelihood",
     "System",
     "Terms",
     "capabilities",

@@ -69,6 +69,10 @@ METRICS: dict[str, Metric] = {
     "rouge-2": Metric("pairs of words shared with its own reference, F1", "higher", "text"),
     "wer": Metric("errors in words, each text against its own reference", "lower", "text"),
     "cer": Metric("errors in characters, each text against its own reference", "lower", "text"),
+    "elbo": Metric("lower bound on the log-likelihood of real examples, nats", "higher", "system", "scores likelihood"),
+    "nll": Metric(
+        "their negative log-likelihood, bounded above by many draws, nats", "lower", "system", "scores likelihood"
+    ),
     "error": Metric("share of real examples whose class the system gets wrong", "lower", "system", "classifies"),
     "baseline-error": Metric(
         "the same of the baseline trained beside it, on labelled examples alone", "lower", "system", "classifies"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kallima.errors import UsageError
-from kallima.evaluation.capability import classifying, clusters, codes, path, recovery
+from kallima.evaluation.capability import classifying, clusters, codes, likelihood, path, recovery
 from kallima.evaluation.capability.reconstructing import of_reconstructions
 from kallima.evaluation.capability.subject import Found, Subject, lacks_images, lacks_labels
 from kallima.evaluation.examples import describe_view
@@ -13,7 +13,7 @@ from kallima.evaluation.image_metrics import PAIRED
 from kallima.evaluation.metrics import METRICS, choose, score_of
 from kallima.evaluation.reconstruction import mean_squared_error, multiscale_similarity, psnr, structural_similarity
 from kallima.evaluation.score import Score
-from kallima.system import Classifies, Clusters, Conditional, Decodes, Encodes, Reconstructs, Samples
+from kallima.system import Classifies, Clusters, Conditional, Decodes, Encodes, Reconstructs, Samples, ScoresLikelihood
 
 Lacks = Callable[[Subject], str | None]
 """What is missing for a metric, beside the capability; None where nothing is."""
@@ -32,12 +32,14 @@ class SystemMetric:
     by_default: bool = False
 
 
-# In the order of METRICS, which describes them. Bounds on likelihoods have their place here too.
+# In the order of METRICS, which describes them.
 SYSTEM_METRICS: dict[str, SystemMetric] = {
     "mse": SystemMetric(of_reconstructions(mean_squared_error), (Reconstructs,), lacks_images),
     "psnr": SystemMetric(of_reconstructions(psnr), (Reconstructs,), lacks_images),
     "ssim": SystemMetric(of_reconstructions(structural_similarity), (Reconstructs,), lacks_images),
     "reconstruction-ms-ssim": SystemMetric(of_reconstructions(multiscale_similarity), (Reconstructs,), lacks_images),
+    "elbo": SystemMetric(likelihood.elbo, (ScoresLikelihood,), likelihood.lacks, by_default=True),
+    "nll": SystemMetric(likelihood.negative_log_likelihood, (ScoresLikelihood,), likelihood.lacks),
     "error": SystemMetric(classifying.error, (Classifies,), lacks_labels, by_default=True),
     "baseline-error": SystemMetric(
         classifying.baseline_error, (Classifies,), classifying.lacks_baseline, by_default=True

@@ -1,9 +1,23 @@
 """What a generator starts from."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class Prior(Protocol):
+    """A distribution of latents."""
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers a latent has."""
+        ...
+
+    def draw(self, count: int, device: torch.device, rng: torch.Generator | None = None) -> Tensor:
+        """Return (count, dimensions) on `device`; `rng` is a generator on the CPU, None the device's default one."""
+        ...
 
 
 @dataclass(frozen=True)

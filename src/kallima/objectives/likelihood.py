@@ -21,8 +21,8 @@ class Likelihood(ABC):
     """p(x | parameters): what a decoder's output means."""
 
     numbers: ClassVar[int]
-    discrete: ClassVar[bool]
-    """Whether log-probabilities are of pixels as they are stored, so that nats and bits compare with other models."""
+    note: ClassVar[str]
+    """What its nats are of, and so with what they compare."""
 
     def target(self, images: Tensor) -> Tensor:
         """Return what is modelled of images (N, C, H, W) in [-1, 1]; it may be drawn anew each time."""
@@ -44,7 +44,7 @@ class Bernoulli(Likelihood):
     """
 
     numbers = 1
-    discrete = True
+    note = "of pixels drawn black or white by their brightness (dynamic binarisation)"
 
     def target(self, images: Tensor) -> Tensor:
         """Draw black (-1) or white (1) for each pixel, white with a chance of (v + 1)/2."""
@@ -64,7 +64,7 @@ class FixedGaussian(Likelihood):
     """Pixels of one standard deviation σ about a mean: log p = −(x − μ)²/2σ² − log σ√2π, a density."""
 
     numbers = 1
-    discrete = False
+    note = "densities of pixels in [-1, 1]: they compare with none of another likelihood"
 
     def __init__(self, deviation: float):
         self.deviation = deviation
@@ -83,7 +83,7 @@ class Gaussian(Likelihood):
     """Pixels whose mean and logarithm of the standard deviation the decoder gives: a density."""
 
     numbers = 2
-    discrete = False
+    note = "densities of pixels in [-1, 1]: they compare with none of another likelihood"
 
     def log_probability(self, parameters: Tensor, target: Tensor) -> Tensor:
         """Return log p(target | parameters) in nats, (N,)."""
@@ -105,7 +105,7 @@ class DiscretisedLogistic(Likelihood):
     """
 
     numbers = 2
-    discrete = True
+    note = "of the 256 levels of each pixel"
 
     def log_probability(self, parameters: Tensor, target: Tensor) -> Tensor:
         """Return log p(target | parameters) in nats, (N,)."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from kallima.data.batch import from_storage, to_storage
+from kallima.data.batch import Batch, from_storage, to_storage
 from kallima.data.spec import Label, Points, Spec
 from kallima.errors import DataError
 from kallima.evaluation.examples import Progress, check_alike, draw, image_field, read_blocks
@@ -49,6 +49,22 @@ class Seen:
         """Yield the examples as in a batch of training: images float (n, C, H, W) in [-1, 1], points standardised."""
         for block in read_blocks(self.dataset, self.indices):
             yield from (from_storage(block["image"]) if "image" in block else self._points(block)).split(BATCH)
+
+    def records(self, device: torch.device) -> Iterator[Batch]:
+        """Yield the examples with all that is known of them, on a device, as in training."""
+        start = 0
+        for block in read_blocks(self.dataset, self.indices):
+            fields = dict(block)
+            if "image" in fields:
+                fields["image"] = from_storage(fields["image"])
+            if "points" in fields:
+                fields["points"] = self._points(fields)
+            if "label" in fields:
+                fields["label"] = self.labels[start : start + len(fields["label"])]
+            start += len(next(iter(fields.values())))
+            parts = {name: value.to(device).split(BATCH) for name, value in fields.items()}
+            for place in range(len(next(iter(parts.values())))):
+                yield Batch({name: part[place] for name, part in parts.items()})
 
     @cached_property
     def images(self) -> Tensor:

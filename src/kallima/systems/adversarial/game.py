@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kallima import schedules
 from kallima.conditions import Conditions
 from kallima.data.spec import Spec
-from kallima.layers.latent import NormalPrior
+from kallima.layers.latent import NormalPrior, Prior
 from kallima.layers.modes import evaluating
 from kallima.optimizers import adam, optimistic_adam, rmsprop, sgd
 from kallima.system import Batch, OptimizerFactory, Phase, Player, System, Terms
@@ -40,7 +40,7 @@ class TwoPlayerGame(System):
         super().__init__()
         self.spec, self.field = spec, data_field(spec)
         self.generator, self.discriminator = generator, discriminator
-        self.prior = NormalPrior(cast(int, generator.latent_dim))
+        self.prior: Prior = NormalPrior(cast(int, generator.latent_dim))
         self.play, self.simultaneous = play, play.simultaneous
         noise = self.prior.dimensions
         self.parts = {"z": slice(0, noise)}

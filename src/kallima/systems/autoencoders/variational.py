@@ -10,7 +10,6 @@ from kallima.data.spec import Spec
 from kallima.layers.latent import NormalPrior
 from kallima.layers.modes import evaluating
 from kallima.objectives.gaussian import reparameterised
-from kallima.objectives.importance import importance_weighted
 from kallima.objectives.likelihood import Likelihood
 from kallima.system import Batch, System, Terms
 from kallima.systems.autoencoders.coding import coders
@@ -108,14 +107,18 @@ class VariationalAutoencoder(System):
         return {"reconstruction": error, "divergence": weight * each.clamp_min(charge.free_bits).sum()}, notes
 
     @torch.no_grad()
-    def log_likelihood_bound(self, batch: Batch, *, draws: int = 1) -> Tensor:
-        """Return the importance-weighted bound on log p(x) of each of the batch's images (N,), in nats.
+    def log_weights_of(self, batch: Batch, draws: int) -> Tensor:
+        """Return log p(x, zᵢ) − log q(zᵢ | x) of the batch's images, (draws, N): one draw is the bound itself.
 
-        One draw gives the evidence lower bound; draws, of binarised pixels too, come from the default generator.
+        Draws, of binarised pixels too, come from the default generators.
         """
         with evaluating(self):
-            images = self.likelihood.target(batch["image"])
-            return importance_weighted(self.log_weights(images, draws, self.condition_of(batch)))
+            return self.log_weights(self.likelihood.target(batch["image"]), draws, self.condition_of(batch))
+
+    @property
+    def likelihood_notes(self) -> tuple[str, ...]:
+        """What the nats are of."""
+        return (self.likelihood.note,)
 
     @torch.no_grad()
     def sample(self, count: int, *, condition: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
