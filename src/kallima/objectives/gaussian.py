@@ -14,3 +14,10 @@ def standard_normal_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 def reparameterised(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
     """μ + σ ε: for ε ~ N(0, I) a draw that passes gradients on to μ and σ (section 2.4); all of one shape."""
     return mean + (0.5 * log_variance).exp() * noise
+
+
+def divergence(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:
+    """KL(N(μ₁, diag σ₁²) ‖ N(μ₂, diag σ₂²)) in nats, summed over the last dimension: all (…, d) to (…)."""
+    ratio = log_variance - other_log_variance
+    distance = (mean - other_mean).square() * (-other_log_variance).exp()
+    return 0.5 * (ratio.exp() + distance - 1 - ratio).sum(-1)

@@ -36,6 +36,11 @@ def coders(
     )
 
 
+def encoder(spec: Spec, settings: Coders, outputs: int) -> nn.Module:
+    """Build one more network of the encoder's kind, images to (N, outputs)."""
+    return coders(spec, settings, outputs=outputs, inputs=1)[0]
+
+
 def player(name: str, *modules: nn.Module, descent: Descent) -> Player:
     """Make the player that moves these modules as `descent` says."""
     return Player(
