@@ -1,13 +1,15 @@
 """The embedded sets: what they say about themselves is what they hold."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from kallima.data.digits import Digits
-from kallima.data.glyphs import CHARACTERS, FACES, STYLES, Glyphs, caption
+from kallima.data.glyphs import CHARACTERS, FACES, STYLES, Glyphs, GlyphWeights, caption
 from kallima.data.points import Gaussian, Grid, Ring, Spiral, TwoMoons
+from kallima.data.spec import Label
 from kallima.errors import DataError
 
 POINTS = [Gaussian, Ring, Grid, Spiral, TwoMoons]
@@ -100,6 +102,20 @@ def test_glyphs_read_the_same_whenever_asked(glyphs):
     for index in (2999, 17, 0):
         assert np.array_equal(source.read(index)["image"], glyphs[index]["image"])
     assert source.fingerprint() == Glyphs().fingerprint() != Glyphs("test").fingerprint()
+
+
+def test_glyphs_in_two_weights_are_equal_halves_that_differ_in_weight_alone():
+    source = GlyphWeights("test")
+    examples = list(source.examples())
+    assert len(examples) == len(source) == 2 * 9 * len(CHARACTERS) * 4
+    assert source.fields["domain"] == Label(("regular", "bold"))
+    kinds = [Counter() for _ in range(2)]
+    for one in examples:
+        bold, *style = one["attributes"].tolist()
+        assert bold == one["domain"]
+        kinds[one["domain"]][one["label"], *style] += 1
+    assert kinds[0] == kinds[1]
+    assert source.fingerprint() != GlyphWeights("train").fingerprint() != Glyphs("train").fingerprint()
 
 
 def test_digits_are_scikit_learns_split_by_class():

@@ -17,7 +17,11 @@ import pytest
 from PIL import Image as Pillow
 
 from kallima.data import Attributes, Image, Label, Points, Source, Text, fingerprint, open_source
+from kallima.data.dataset import prepare
+from kallima.data.images import View
 from kallima.data.source import Problem, RandomAccess
+from kallima.data.spec import Values
+from kallima.errors import DataError
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 
@@ -104,6 +108,81 @@ def test_a_table_gives_labels_text_attributes_and_splits(tmp_path):
     assert values(open_source(tmp_path, split="test"), "label") == [1]
 
 
+@pytest.mark.parametrize("by_folder", [True, False])
+def test_values_are_standardised_by_the_first_split_and_stored_as_they_are(by_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("KALLIMA_CACHE", str(tmp_path / "cache"))
+    ages, splits = [10.0, 30.0, 1000.0], ["train", "train", "test"]
+    names = [f"{split}/{i}.png" if by_folder else f"{i}.png" for i, split in enumerate(splits)]
+    for i, name in enumerate(names):
+        save(tmp_path / "set" / name, i)
+    columns = {"file_name": names, "age": ages, "size": [1, 1, 2], "dark": [0, 1, 1], "label": [3, 5, 3]}
+    columns |= {} if by_folder else {"split": splits}
+    rows = [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+    (tmp_path / "set" / "metadata.csv").write_text("\n".join([",".join(columns), *rows]))
+    train, test = open_source(tmp_path / "set"), open_source(tmp_path / "set", split="test")
+    assert train.fields == test.fields
+    assert train.fields["values"] == Values(("age", "size"), (20.0, 1.0), (10.0, 1.0))
+    assert train.fields["attributes"] == Attributes(("dark",))
+    assert np.array(values(train, "values")).tolist() == [[10, 1], [30, 1]]
+    assert values(test, "values")[0].tolist() == [1000, 2]
+    read = prepare(test, View()).read(np.array([0]))
+    assert read["values"].tolist() == [[98, 1]]
+    assert prepare(train, View()).read(np.array([1, 0]))["values"].tolist() == [[1, 0], [-1, 0]]
+
+
+def test_folders_train_a_and_train_b_are_domains(tmp_path):
+    for i, name in enumerate(["trainA/1.png", "trainA/2.png", "trainB/x/1.png", "trainB/y/1.png", "testB/9.png"]):
+        save(tmp_path / name, i)
+    train, test = open_source(tmp_path), open_source(tmp_path, split="test")
+    assert train.splits == ("train", "test")
+    assert train.fields == test.fields == {"image": Image(3, 4, 6), "domain": Label(("A", "B"))}
+    assert (values(train), values(train, "domain")) == ([0, 1, 2, 3], [0, 0, 1, 1])
+    assert (values(test), values(test, "domain")) == ([4], [1])
+
+
+def test_within_domains_folders_are_classes(tmp_path):
+    for i, name in enumerate(["trainA/x/1.png", "trainA/y/2.png", "trainB/x/1.png", "trainB/y/1.png"]):
+        save(tmp_path / name, i)
+    source = open_source(tmp_path)
+    assert source.fields["domain"] == Label(("A", "B"))
+    assert source.fields["label"] == Label(("x", "y"))
+    assert (values(source, "domain"), values(source, "label")) == ([0, 0, 1, 1], [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("names", [["trainA/1.png", "trainb/1.png"], ["trainA/1.png", "trainB/1.png", "cat/1.png"]])
+def test_other_folders_are_classes_not_domains(names, tmp_path):
+    for name in names:
+        save(tmp_path / name)
+    source = open_source(tmp_path)
+    assert set(source.fields) == {"image", "label"}
+    assert source.splits == ("train",)
+
+
+def test_an_archive_has_domains_and_values_as_its_folder_has(tmp_path):
+    for i, name in enumerate(["trainA/1.png", "trainA/2.png", "trainB/3.png"]):
+        save(tmp_path / "in" / name, i)
+    (tmp_path / "in" / "metadata.csv").write_text("file,age\ntrainA/1.png,1.5\ntrainA/2.png,2\ntrainB/3.png,4")
+    folder = open_source(tmp_path / "in")
+    source = open_source(pack(tmp_path / "a.tar", contents(tmp_path / "in")))
+    assert dict(source.fields) == dict(folder.fields)
+    assert set(source.fields) == {"image", "domain", "values"}
+    assert source.fingerprint() == folder.fingerprint()
+    assert values(source, "domain") == [0, 0, 1]
+
+
+def test_what_was_cached_without_values_is_not_mixed_up_with_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("KALLIMA_CACHE", str(tmp_path / "cache"))
+    pixels = np.zeros((3, 4, 4), np.uint8)
+    path = arrays(tmp_path / "a.npz", x=pixels, values=np.array([1.0, 2.0, 6.0]))
+    source = open_source(path)
+    fields = source.fields
+    source.fields = {"image": fields["image"]}  # as an older version saw the same file
+    assert set(prepare(source, View()).read(np.array([0]))) == {"image"}
+    source.fields = fields
+    read = prepare(source, View()).read(np.arange(3))
+    np.testing.assert_allclose(read["values"][:, 0], (np.array([1, 2, 6]) - 3) / np.std([1, 2, 6]), rtol=1e-6)
+
+
 def test_json_lines_in_each_split_folder(tmp_path):
     for split, count in (("train", 2), ("test", 1)):
         for i in range(count):
@@ -119,12 +198,20 @@ def test_json_lines_in_each_split_folder(tmp_path):
     [
         ("class_1_to_102", ["77", "8", "77"], Label(("8", "77"))),
         ("happy", ["1", "0", "1"], Attributes(("happy",))),
-        ("number", ["1", "2", "3"], None),  # each its own: an index, not a class
+        ("number", ["1", "2", "3"], None),  # it numbers the rows: an index, neither class nor value
+        ("number", ["1", "3", "2"], Values(("number",), (2.0,), ((2 / 3) ** 0.5,))),
+        ("age", ["35.0", "35.0", "65.0"], Values(("age",), (45.0,), (200**0.5,))),
+        ("age", ["7.5", "7.5", "7.5"], Values(("age",), (7.5,), (1.0,))),
+        ("age", ["35", "35", "x"], None),
+        ("age", ["35.5", "", "1"], None),
+        ("age", ["35.5", "nan", "1"], None),
+        ("age", ["35.5", "1e39", "1"], None),  # what no float32 holds
+        ("domain", ["photo", "sketch", "photo"], Label(("photo", "sketch"))),
         ("artist", ["a", "b", "a"], None),
-        ("hair,eyes", ["a,1", "b,2", "a,1"], None),
+        ("hair,eyes", ["a,1", "b,4", "a,1"], Values(("eyes",), (2.0,), (2**0.5,))),
     ],
 )
-def test_which_columns_are_labels(column, cells, field, tmp_path):
+def test_which_columns_are_what(column, cells, field, tmp_path):
     for i in range(3):
         save(tmp_path / f"{i}.png")
     rows = [f"{i}.png,{cell}" for i, cell in enumerate(cells)]
@@ -261,6 +348,53 @@ def test_labels_of_many_kinds(labels, extra, classes, indices, tmp_path):
     path = arrays(tmp_path / "a.npz", x=np.zeros((3, 2, 2), np.uint8), y=np.array(labels), **extra)
     assert open_source(path).fields["label"] == Label(classes)
     assert values(open_source(path), "label") == indices
+
+
+def test_arrays_beside_the_examples_say_more_of_them(tmp_path):
+    pixels = np.zeros((4, 2, 2), np.uint8)
+    named = {
+        "domain_train": np.array([1, 0, 0]),
+        "domain_test": np.array([1]),
+        "domain_names": np.array(["photo", "sketch"]),
+        "attributes_train": np.array([[1, 0], [1, 1], [0, 0]], bool),
+        "attributes_test": np.array([[1, 0]]),
+        "attribute_names": np.array(["dark", "round"]),
+        "values_train": np.array([1.0, 2.0, 6.0]),
+        "values_test": np.array([[300.0]]),
+        "y_train": np.array([7, 7, 8]),
+    }
+    path = arrays(tmp_path / "a.npz", x_train=pixels[:3], x_test=pixels[3:], **named)
+    train, test = open_source(path), open_source(path, split="test")
+    more = {
+        "domain": Label(("photo", "sketch")),
+        "attributes": Attributes(("dark", "round")),
+        "values": Values(("value1",), (3.0,), (np.std([1, 2, 6]),)),
+    }
+    assert train.fields == {"image": Image(1, 2, 2), "label": Label(("7", "8")), **more}
+    assert test.fields == {"image": Image(1, 2, 2), **more}
+    assert values_of(train, "domain") == [1, 0, 0]
+    assert np.array(values_of(train, "attributes")).tolist() == [[1, 0], [1, 1], [0, 0]]
+    assert np.array(values_of(train, "values")).tolist() == [[1], [2], [6]]
+    assert (values_of(test, "domain"), values_of(test, "values")[0].tolist()) == ([1], [300])
+    alone = open_source(path, key="x_train")
+    assert set(alone.fields) == {"image"}
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"attributes": np.array([0, 1, 2])}, "'attributes' in .* holds numbers other than 0 and 1: save those as val"),
+        ({"attributes": np.zeros((2, 3))}, r"'x' has the shape \(3, 2, 2\) but 'attributes' \(2, 3\) .* one row an ex"),
+        ({"values": np.array([1.0, np.nan, 2.0])}, "'values' in .* holds 1 values that are NaN .* in example 1: mend"),
+        ({"values": np.array(["a", "b", "c"])}, "'values' in .* holds <U1: save plain numbers"),
+        ({"values": np.zeros((3, 2)), "value_names": np.array(["a"])}, "'value_names' .* must be 2 different words"),
+        ({"domain": np.zeros((3, 2))}, "must be one domain an example"),
+        ({"domain": np.array([0.5, 1, 2])}, "'domain' in .* holds float64 numbers, not labels"),
+    ],
+)
+def test_arrays_that_do_not_hold_what_their_name_says_are_refused(named, message, tmp_path):
+    with pytest.raises(DataError, match=message):
+        open_source(arrays(tmp_path / "a.npz", x=np.zeros((3, 2, 2), np.uint8), **named))
 
 
 def test_key_chooses_an_array(tmp_path):

@@ -3,6 +3,9 @@
 import json
 import platform
 import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,18 @@ def keep(name: str, result: dict[str, Any]) -> None:
     where = {"kallima": kallima.__version__, "torch": torch.__version__, "machine": platform.machine()}
     with (FOLDER / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps(result | where) + "\n")
+
+
+def work_through(
+    name: str, function: Callable[..., dict[str, Any]], wanted: Sequence[tuple[Any, ...]], jobs: int
+) -> None:
+    """Call a function with each of the arguments that are wanted, `jobs` processes at a time; keep each result."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        waiting = [pool.submit(function, *arguments) for arguments in wanted]
+        for number, finished in enumerate(as_completed(waiting), 1):
+            result = finished.result()
+            keep(name, result)
+            print(f"{number}/{len(wanted)}  {result}", flush=True)
 
 
 def write_section(title: str, text: str) -> None:

@@ -10,9 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +123,8 @@ def train_and_judge(data: str, name: str, seed: int) -> dict[str, Any]:
 def run(data: str, names: Sequence[str], seeds: int, jobs: int) -> None:
     """Run what is not there yet, `jobs` at a time."""
     done = {(result["row"], result["seed"]) for result in results.load(data)}
-    wanted = [(name, seed) for seed, name in itertools.product(range(seeds), names) if (name, seed) not in done]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        waiting = [pool.submit(train_and_judge, data, name, seed) for name, seed in wanted]
-        for number, finished in enumerate(as_completed(waiting), 1):
-            result = finished.result()
-            results.keep(data, result)
-            print(f"{number}/{len(wanted)}  {result}", flush=True)
+    wanted = [(data, name, seed) for seed, name in itertools.product(range(seeds), names) if (name, seed) not in done]
+    results.work_through(data, train_and_judge, wanted, jobs)
 
 
 class OneBatch:

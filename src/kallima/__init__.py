@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kallima.api import compare, evaluate, load, plan, report, resume, sample, train
     from kallima.data.opening import open_source
     from kallima.examination import diagnose
+    from kallima.exploring import explore
     from kallima.recipe import get_recipe, recipes
     from kallima.training.run import Run
 
@@ -31,6 +32,7 @@ __all__ = [
     "compare",
     "diagnose",
     "evaluate",
+    "explore",
     "get_recipe",
     "load",
     "open_source",
@@ -46,6 +48,7 @@ _HOMES = {
     "kallima.api": ("compare", "evaluate", "load", "plan", "report", "resume", "sample", "train"),
     "kallima.data.opening": ("open_source",),
     "kallima.examination": ("diagnose",),
+    "kallima.exploring": ("explore",),
     "kallima.recipe": ("get_recipe", "recipes"),
     "kallima.training.run": ("Run",),
 }

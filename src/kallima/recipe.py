@@ -23,7 +23,7 @@ from kallima.arguments import (
     spell,
     split_docstring,
 )
-from kallima.data.spec import Field, Spec
+from kallima.data.spec import Field, Spec, remedy_of
 from kallima.errors import DataError, UsageError, did_you_mean
 from kallima.static import class_docstring, stub
 
@@ -179,7 +179,7 @@ class Recipe:
             return
         if not any(_holds(spec, needs) for needs in self.needs):
             wanted = " or ".join(describe(needs) for needs in self.needs)
-            remedies = "; or ".join(kind.remedy for needs in self.needs for kind in needs.values())
+            remedies = "; or ".join(remedy_of(name, kind) for needs in self.needs for name, kind in needs.items())
             raise DataError(f"{self.name} needs {wanted}, but the data has only {spec}: {remedies}")
 
     def resolve(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ COMMANDS = {
     "train": ("runs", "train a recipe on data"),
     "resume": ("runs", "go on with a run from its last checkpoint"),
     "sample": ("runs", "draw new examples from a trained run"),
+    "explore": ("exploring", "walk, add and look around in a run's latent space"),
     "evaluate": ("runs", "judge a run with scores"),
     "diagnose": ("diagnosis", "say what is wrong with a training, and what to try"),
     "report": ("runs", "write a run's report.html"),

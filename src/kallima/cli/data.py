@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kallima.arguments import REQUIRED, Parameter, from_options
 from kallima.cli.output import emit, emit_json, is_first, messages, table
 from kallima.cli.parsing import JSON, Command
-from kallima.data.spec import Attributes, Field, Image, Label, Points
+from kallima.data.spec import Attributes, Field, Image, Label, Points, Values
 from kallima.errors import UsageError
 from kallima.options import DataOptions
 
@@ -138,7 +138,7 @@ def _in_words(field: Field) -> str:
             return f"{colours}, {width}×{height}" if height and width else f"{colours}, of different sizes"
         case Label(names):
             return f"{len(names)} classes, {_some(names)}"
-        case Attributes(names):
+        case Attributes(names) | Values(names):
             return _some(names)
         case Points(dimensions):
             return f"{dimensions} dimensions"

@@ -15,11 +15,11 @@ from kallima.errors import DataError, UsageError, did_you_mean
 
 EMBEDDED: dict[str, tuple[str, str]] = {
     "glyphs": ("kallima.data.glyphs:Glyphs", "letters and digits in 21 typefaces, 32×32 grey, labelled and captioned"),
+    "digits": ("kallima.data.digits:Digits", "1,797 handwritten digits, 8×8 grey, labelled"),
     "glyphs-weights": (
         "kallima.data.glyphs:GlyphWeights",
-        "those in nine typefaces, two unpaired domains: regular, bold",
+        "the glyphs of nine typefaces in two unpaired domains, regular and bold",
     ),
-    "digits": ("kallima.data.digits:Digits", "1,797 handwritten digits, 8×8 grey, labelled"),
     "gaussian": ("kallima.data.points:Gaussian", "points of one normal distribution in the plane"),
     "ring": ("kallima.data.points:Ring", "points of narrow Gaussians on a circle"),
     "grid": ("kallima.data.points:Grid", "points of narrow Gaussians on a square grid"),

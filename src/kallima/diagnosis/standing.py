@@ -5,7 +5,7 @@ from kallima.diagnosis.shapes import level
 
 CLOSE = 0.15
 """Energy distance, over the data's mean distance, of samples that are on a good way."""
-FAR = 0.4
+FAR = 0.3
 """Energy distance of samples that nobody would take for the data."""
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from kallima.diagnosis.finding import IN_WORDS, Finding, Remedy
 from kallima.diagnosis.record import Record, Series
 from kallima.diagnosis.shapes import level, noise
+from kallima.diagnosis.standing import FAR
 
 SYMPTOM = "divergence after a best point"
 WORSE = 0.3
@@ -17,6 +18,8 @@ LEAST_POINTS = 4
 ENERGY_FLOOR = 0.3
 """Worsening of the samples' energy distance, over the data's mean distance: modes out of balance cost up to 0.2."""
 LEAST_AFTER_ENERGY = 5
+LEAST_AWAY = 8
+"""Looks in a row at samples that are far from the data and twice as far as once: then noise is no excuse."""
 
 REMEDIES = (
     Remedy("go back to the best checkpoint with smaller steps", "--doctor rollback --evaluate-every 500"),
@@ -28,12 +31,13 @@ REMEDIES = (
 
 
 def find(record: Record) -> Finding | None:
-    """Find a score that has worsened by more than its spread since its best."""
+    """Find a score that has worsened by more than its spread since its best, or samples that have left the data."""
     found = [f for name, (series, lower) in record.scores().items() if (f := _worse(name, series, lower, 0.0))]
     energy = record.sign("energy")
     if len(energy) > 2 * LEAST_AFTER_ENERGY and not found:
         smooth = np.convolve(energy.values, np.ones(3) / 3, "valid")
-        worse = _worse("samples/energy", Series(energy.steps[2:], smooth), True, ENERGY_FLOOR, LEAST_AFTER_ENERGY)
+        averaged = Series(energy.steps[2:], smooth)
+        worse = _away(energy) or _worse("samples/energy", averaged, True, ENERGY_FLOOR, LEAST_AFTER_ENERGY)
         found = [worse] if worse else []
     return max(found, key=lambda finding: finding.confidence, default=None)
 
@@ -53,11 +57,27 @@ def _worse(name: str, series: Series, lower: bool, floor: float, least: int = LE
     bad = after - values[best] > needed
     if not bad[-least:].all() or worsening <= needed or worsening < 2 * spread:
         return None
+    return _finding(name, series, best, bad, worsening / needed, {"spread": spread})
+
+
+def _away(energy: Series) -> Finding | None:
+    """Find samples that stay far from the data, where they were near or nearer once, however wildly they move."""
+    best = int(np.argmin(energy.values))
+    least = float(energy.values[best])
+    limit = max(FAR, 2 * least, least + ENERGY_FLOOR)
+    bad = energy.values[best + 1 :] > limit
+    if len(bad) < LEAST_AWAY or not bad[-LEAST_AWAY:].all():
+        return None
+    return _finding("samples/energy", energy, best, bad, level(energy.values) / limit, {})
+
+
+def _finding(name: str, series: Series, best: int, bad: np.ndarray, times: float, more: dict[str, float]) -> Finding:
+    """Tell of a series that is `bad` (after its best) at its end, by so many times what is needed."""
     ahead = np.flatnonzero(~bad)
     since = series.steps[best + 1 + (int(ahead[-1]) + 1 if len(ahead) else 0)]
     now, was = float(series.values[-1]), float(series.values[best])
     said = f"{name} was {was:.4g} at step {int(series.steps[best]):,}, its best, and is {now:.4g} at step "
     said += f"{int(series.steps[-1]):,}"
-    evidence = {name: now, "best": was, "best step": int(series.steps[best]), "spread": spread, IN_WORDS: said}
-    confidence = min(0.97, 0.6 + 0.15 * (worsening / needed - 1) + 0.03 * bad.sum())
-    return Finding(SYMPTOM, int(since), confidence, evidence, REMEDIES)
+    evidence = {name: now, "best": was, "best step": int(series.steps[best])} | more | {IN_WORDS: said}
+    confidence = min(0.97, 0.6 + 0.15 * (times - 1) + 0.03 * bad.sum())
+    return Finding(SYMPTOM, int(since), float(confidence), evidence, REMEDIES)

@@ -12,7 +12,7 @@ GAIN = 0.05
 """Improvement over the level, below which nothing was learned."""
 STILL = 0.4
 """Share of the training over which nothing was."""
-LEAST_POINTS = 16
+LEAST_POINTS = 12
 CONSTANT = 1e-5
 """Spread of a loss, over its level, that no batch of real training leaves it."""
 
@@ -57,5 +57,7 @@ def _without_gain(name: str, series: Series, bad: bool) -> Finding | None:
     if not bad or len(series) - start < max(LEAST_POINTS // 2, STILL * len(series)):
         return None
     said = f"{name} is {now:.3g} and has not become better since"
+    if name == "samples/energy":
+        said = f"the samples are far from the data ({name} is {now:.3g}) and have not come nearer since"
     sure = 0.7 + 0.2 * (np.ptp(series.values) < GAIN * now)  # or has never moved
     return Finding(SYMPTOM, int(series.steps[start]), float(sure), {name: now, IN_WORDS: said}, REMEDIES)

@@ -1,4 +1,6 @@
-"""Mode dropping: good samples, but a part of the data is never made."""
+"""Mode dropping: good samples, but a part of the data is never made, or hardly ever."""
+
+import numpy as np
 
 from kallima.diagnosis.finding import IN_WORDS, Finding, Remedy
 from kallima.diagnosis.record import Record
@@ -8,12 +10,14 @@ from kallima.diagnosis.symptoms import mode_collapse
 SYMPTOM = "mode dropping"
 FORGOTTEN = 0.08
 """Share of the data that no sample is near, beyond the share of samples that are not near the data."""
-MISSING_LABELS = 1
 STRAY = 0.3
-LEAST_POINTS = 10
-"""Healthy generators find the last modes late."""
+LEAST_POINTS = 5
+LEAST_POINTS_FROM_START = 12
+"""Healthy generators find the last modes late, and what is a collapse is to be told as one first."""
+WELL = 3
+"""Looks at which nothing was left out, after which it can be lost."""
 GAIN = 0.3
-"""Share of what was forgotten that comes back over the stretch, while the generator is still finding it."""
+"""Share of what was left out that comes back over the stretch, while the generator is still finding it."""
 
 REMEDIES = (
     Remedy("let the discriminator see several samples at once", "--pack 2"),
@@ -24,27 +28,34 @@ REMEDIES = (
 
 
 def find(record: Record) -> Finding | None:
-    """Find a part of the data, or labels, that the samples keep leaving out."""
+    """Find a part of the data, modes or labels, that the samples keep leaving out."""
     forgotten = record.sign("forgotten")
     if not len(forgotten) or mode_collapse.find(record) is not None:
         return None
     stray = at(record.sign("stray"), forgotten.steps)
-    missing = record.sign("missing_labels")
     lost = forgotten.values - stray > FORGOTTEN
-    if len(missing):
-        # where there are labels, they say it more surely than distances
-        lost = at(missing, forgotten.steps) >= MISSING_LABELS
-    start = lasting(lost & (stray < STRAY), LEAST_POINTS)
+    labels, modes = record.sign("missing_labels"), record.sign("missing_modes")
+    if len(labels):
+        lost = at(labels, forgotten.steps) > 0  # they say it more surely than distances
+    starved = at(modes, forgotten.steps) > 0 if len(modes) else np.zeros(len(forgotten), bool)
+    ill = (lost | starved) & (stray < STRAY)
+    start = lasting(ill, LEAST_POINTS)
     if start is None:
         return None
-    stretch = forgotten.values[start:]
-    before, now = level(stretch[: len(stretch) // 2], len(stretch)), level(stretch, len(stretch) // 2)
-    if now < (1 - GAIN) * before:
+    was_well = (~ill & (stray < STRAY))[:start].sum() >= WELL
+    if not was_well and len(ill) - start < LEAST_POINTS_FROM_START:
         return None
+    stretch = at(modes, forgotten.steps[start:]) if level(starved) else forgotten.values[start:]
+    if level(stretch, len(stretch) // 2) < (1 - GAIN) * level(stretch[: len(stretch) // 2], len(stretch)):
+        return None
+    now = level(forgotten.values, (len(forgotten) - start) // 2)
     evidence = {"samples/forgotten": now, "samples/stray": level(stray)}
-    said = f"{now:.0%} of the data has no sample near it".replace("%", " %")
-    if len(missing):
-        evidence["samples/missing_labels"] = level(missing.values, LEAST_POINTS)
-        said += f", {level(missing.values, LEAST_POINTS):.0f} labels have hardly any"
-    confidence = min(0.95, 0.6 + 2 * max(0.0, now - level(stray) - FORGOTTEN) + 0.1 * bool(len(missing)))
-    return Finding(SYMPTOM, int(forgotten.steps[start]), confidence, evidence | {IN_WORDS: said}, REMEDIES)
+    said = [f"{now:.0%} of the data has no sample near it".replace("%", " %")]
+    for what, counts in (("labels", labels), ("modes", modes)):
+        if len(counts) and (count := level(counts.values, LEAST_POINTS)):
+            evidence[f"samples/missing_{what}"] = count
+            said.append(f"{count:.0f} of its {what} get less than a fifth of their share of the samples")
+    counted = 0.1 * (len(evidence) > 2)
+    confidence = min(0.95, 0.6 + 2 * max(0.0, now - level(stray) - FORGOTTEN) + counted)
+    words = " and ".join(said)
+    return Finding(SYMPTOM, int(forgotten.steps[start]), confidence, evidence | {IN_WORDS: words}, REMEDIES)

@@ -1,0 +1,283 @@
+"""The reproductions on images, a table a group. To add one, add an `Entry`: `python benchmarks/reproduce images`."""
+
+import io
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import judging
+import numpy as np
+import p3
+import places
+from entry import Bar, Entry
+
+from kallima.files import write_whole
+
+MNIST: dict[str, Any] = {"data": partial(places.archive, "mnist"), "data_words": "mnist.npz"}
+P3 = {"s": ".3f", "fid": ".1f"}
+
+
+def at_most(bound: float) -> Bar:
+    """The bar of P3's normalised distance."""
+    return Bar(f"s ≤ {bound:.2f}", lambda own: own["s"] <= bound)
+
+
+def first(name: str, count: int) -> Callable[[], Path]:
+    """Return what makes a data set of the first `count` training images of another."""
+
+    def make() -> Path:
+        path, content = places.made() / f"{name}-{count}.npz", io.BytesIO()
+        with np.load(places.archive(name)) as arrays:
+            part = {f"{letter}_train": arrays[f"{letter}_train"][:count] for letter in "xy"}
+        np.savez(content, **part)
+        write_whole(path, content.getvalue())  # another entry may be reading it
+        return path
+
+    return make
+
+
+FEW: dict[str, Any] = {"data": first("mnist", 500), "data_words": "mnist-500.npz"}
+BETTER_BY_A_FIFTH = Bar(
+    "s at least 20 % below that without", lambda own, other: own["s"] <= 0.8 * other["s"], against="dcgan, 500 images"
+)
+DIGITS, FEW_DIGITS = "Digits, by classifier-FID", "500 digits, by classifier-FID"
+SMALL = {"width": 16, "batch_size": 64, "steps": 2_000}
+
+CONDITIONAL, FOUND, FEW_LABELS = "Asked for a class", "Categories found without labels", "A hundred labels"
+INFERENCE, PYRAMIDS, DOMAINS = "Codes found for images", "Several stages", "Two domains"
+VARIATIONAL = "Autoencoders"
+RECOVERY = {"label-recovery": ".3f", **P3}
+RECOVERED = Bar("label recovery ≥ 95 %", lambda own: own["label-recovery"] >= 0.95)
+recovery = judging.both(judging.by_capability("label-recovery", split="train"), p3.score)
+inference = judging.both(judging.by_capability("nearest-code-accuracy"), judging.rebuilding, p3.score)
+INFERRED = {"nearest-code-accuracy": ".3f", "rmse": ".3f", "shuffled": ".3f", **P3}
+PAIRED = Bar(
+    "1-NN of codes ≥ 94 %, RMSE below that of shuffled pairs",
+    lambda own: own["nearest-code-accuracy"] >= 0.94 and own["rmse"] < own["shuffled"],
+)
+ERRORS = {"error": ".3f", "baseline-error": ".3f"}
+errors = judging.by_capability("error", "baseline-error")
+
+
+def negatives() -> Path:
+    """Return two domains, digits and their negatives, of disjoint halves of the training images."""
+    path, content = places.made() / "mnist-negatives.npz", io.BytesIO()
+    with np.load(places.archive("mnist")) as arrays:
+        images = arrays["x_train"].copy()
+    domain = np.arange(len(images)) % 2
+    images[domain == 1] = 255 - images[domain == 1]
+    np.savez(content, x=images, domain=domain, domain_names=np.array(["digits", "negatives"]))
+    write_whole(path, content.getvalue())
+    return path
+
+
+def agreement(run: Any) -> dict[str, float]:
+    """Return the share of pixels, black or white, in which a pair is one image and its negative; and by chance."""
+    import kallima
+
+    first, second = np.split(kallima.sample(run, 2_000, condition="domain=*", device="cpu") > 127, 2)
+    return {"agreement": float((first == ~second).mean()), "unpaired": float((np.roll(first, 1, 0) == ~second).mean())}
+
+
+ENTRIES: dict[str, Entry] = {
+    "dcgan": Entry(DIGITS, "dcgan", **MNIST, judge=p3.score, shows=P3, bar=at_most(0.10), options=SMALL),
+    "lsgan": Entry(DIGITS, "lsgan", **MNIST, judge=p3.score, shows=P3, bar=at_most(0.15), options=SMALL),
+    "ebgan": Entry(DIGITS, "ebgan", **MNIST, judge=p3.score, shows=P3, bar=at_most(0.15), options=SMALL),
+    "dcgan, 500 images": Entry(FEW_DIGITS, "dcgan", **FEW, judge=p3.score, shows=P3, options=SMALL),
+    "dcgan + DiffAugment, 500 images": Entry(
+        FEW_DIGITS,
+        "dcgan",
+        **FEW,
+        judge=p3.score,
+        shows=P3,
+        bar=BETTER_BY_A_FIFTH,
+        options=SMALL | {"augment": "diffaugment"},
+    ),
+    "cgan": Entry(
+        CONDITIONAL, "cgan", **MNIST, judge=recovery, shows=RECOVERY, bar=RECOVERED, picture=judging.rows_of_classes
+    ),
+    "projection-gan": Entry(
+        CONDITIONAL,
+        "projection-gan",
+        **MNIST,
+        judge=recovery,
+        shows=RECOVERY,
+        bar=RECOVERED,
+        picture=judging.rows_of_classes,
+    ),
+    "acgan": Entry(
+        CONDITIONAL, "acgan", **MNIST, judge=recovery, shows=RECOVERY, bar=RECOVERED, picture=judging.rows_of_classes
+    ),
+    "infogan": Entry(
+        FOUND,
+        "infogan",
+        **MNIST,
+        judge=judging.both(judging.by_capability("cluster-accuracy"), judging.information, p3.score),
+        shows={"cluster-accuracy": ".3f", "L_I": ".2f", **P3},
+        bar=Bar(
+            "L_I ≥ 2.2; best of three seeds ≥ .80", lambda own: own["L_I"] >= 2.2 and own["cluster-accuracy"] >= 0.80
+        ),
+        seeds=3,
+        published="c1 alone: 5 % error",
+        picture=judging.rows_of_categories,
+    ),
+    "aae-clustering": Entry(
+        FOUND,
+        "aae-clustering",
+        **MNIST,
+        judge=judging.both(judging.by_capability("cluster-accuracy"), p3.score),
+        shows={"cluster-accuracy": ".3f", **P3},
+        published="16 clusters: 9.55 % error",
+        picture=judging.rows_of_categories,
+    ),
+    "gmvae": Entry(
+        FOUND,
+        "gmvae",
+        **MNIST,
+        judge=judging.both(judging.by_capability("cluster-accuracy", "nll"), p3.score),
+        shows={"cluster-accuracy": ".3f", "nll": ".1f", **P3},
+        bar=Bar("accuracy ≥ .68", lambda own: own["cluster-accuracy"] >= 0.68),
+        published=".67–.81 after 24.5k steps",
+        picture=judging.rows_of_categories,
+    ),
+    "semi-supervised": Entry(
+        FEW_LABELS,
+        "semi-supervised",
+        **MNIST,
+        judge=errors,
+        shows=ERRORS,
+        bar=Bar(
+            "error ≤ 4 %, two points below the baseline",
+            lambda own: own["error"] <= min(0.04, own["baseline-error"] - 0.02),
+        ),
+        published="0.93 %",
+    ),
+    "aae-semi-supervised": Entry(
+        FEW_LABELS,
+        "aae-semi-supervised",
+        **MNIST,
+        judge=judging.by_capability("error"),
+        shows={"error": ".3f"},
+        published="1.90 %",
+        picture=judging.rows_of_classes,
+    ),
+    "m2": Entry(
+        FEW_LABELS,
+        "m2",
+        **MNIST,
+        judge=errors,
+        shows=ERRORS,
+        bar=Bar("error ≤ 15 %", lambda own: own["error"] <= 0.15),
+        published="11.97 %",
+        picture=judging.rows_of_categories,
+    ),
+    "bigan": Entry(
+        INFERENCE,
+        "bigan",
+        **MNIST,
+        judge=inference,
+        shows=INFERRED,
+        bar=PAIRED,
+        published="97.39 %",
+        picture=judging.beside_originals,
+    ),
+    "ali": Entry(
+        INFERENCE, "ali", **MNIST, judge=inference, shows=INFERRED, bar=PAIRED, picture=judging.beside_originals
+    ),
+    "vae-gan": Entry(
+        INFERENCE,
+        "vae-gan",
+        **MNIST,
+        judge=inference,
+        shows=INFERRED,
+        bar=Bar("s below that of a VAE", lambda own, vae: own["s"] < vae["s"], against="vae"),
+        picture=judging.beside_originals,
+    ),
+    "alpha-gan": Entry(
+        INFERENCE,
+        "alpha-gan",
+        **MNIST,
+        judge=inference,
+        shows=INFERRED,
+        bar=Bar("1-NN ≥ 90 %", lambda own: own["nearest-code-accuracy"] >= 0.90),
+        picture=judging.beside_originals,
+    ),
+    "aae": Entry(
+        INFERENCE,
+        "aae",
+        **MNIST,
+        judge=judging.both(inference, judging.code_p),
+        shows={"p": ".3f", **INFERRED},
+        bar=Bar(
+            "codes against the prior p > .01, RMSE² ≤ 1.3 × a plain autoencoder's",
+            lambda own, plain: own["p"] > 0.01 and own["rmse"] ** 2 <= 1.3 * plain["rmse"] ** 2,
+            against="aae without the game",
+        ),
+        published="Parzen 340 ± 2",
+        picture=judging.beside_originals,
+    ),
+    "aae without the game": Entry(
+        INFERENCE, "aae", **MNIST, judge=inference, shows=INFERRED, options={"adversarial_weight": 0.0}, picture=None
+    ),
+    "lapgan": Entry(PYRAMIDS, "lapgan", **MNIST, judge=p3.score, shows=P3),
+    "stackgan": Entry(PYRAMIDS, "stackgan", **MNIST, judge=recovery, shows=RECOVERY, picture=judging.rows_of_classes),
+    "lcc-gan": Entry(PYRAMIDS, "lcc-gan", **MNIST, judge=p3.score, shows=P3),
+    "cogan": Entry(
+        DOMAINS,
+        "cogan",
+        data=negatives,
+        data_words="mnist-negatives.npz",
+        judge=agreement,
+        shows={"agreement": ".3f", "unpaired": ".3f"},
+        bar=Bar("agreement ≥ .90", lambda own: own["agreement"] >= 0.90),
+        published=".967",
+        picture=judging.rows_of_domains,
+    ),
+    **{
+        f"vae, {steps:,} steps": Entry(
+            VARIATIONAL,
+            "vae",
+            **MNIST,
+            judge=judging.by_capability("elbo"),
+            shows={"elbo": ".1f"},
+            options={"steps": steps},
+            bar=Bar(f"−ELBO ≤ {bound:g}", lambda own, bound=bound: -own["elbo"] <= bound),
+            seeds=3,
+            published=published,
+            picture=None,
+        )
+        for steps, bound, published in ((4_500, 102, "98.5–101"), (9_500, 98.5, "95.7–97.3"))
+    },
+    "vae": Entry(
+        VARIATIONAL,
+        "vae",
+        **MNIST,
+        judge=judging.both(judging.by_capability("elbo", "nll"), p3.score),
+        shows={"elbo": ".1f", "nll": ".1f", **P3},
+        bar=Bar("−ELBO ≤ 96", lambda own: -own["elbo"] <= 96),
+        seeds=3,
+        published="93.5–95.0",
+        picture=judging.beside_originals,
+    ),
+    "autoencoder": Entry(
+        VARIATIONAL,
+        "autoencoder",
+        **MNIST,
+        judge=judging.squared_error,
+        shows={"error": ".2f", "PCA": ".2f"},
+        bar=Bar("error ≤ 5.0; PCA in 13.4–14.4", lambda own: own["error"] <= 5.0 and 13.4 <= own["PCA"] <= 14.4),
+        published="3.00; PCA 13.87",
+        picture=judging.beside_originals,
+    ),
+    "iwae": Entry(
+        VARIATIONAL,
+        "iwae",
+        **MNIST,
+        judge=judging.by_capability("elbo", "nll"),
+        shows={"elbo": ".1f", "nll": ".1f"},
+        bar=Bar("NLL ≤ 91", lambda own: own["nll"] <= 91),
+        published="84.78",
+        picture=judging.beside_originals,
+    ),
+}
