@@ -31,16 +31,19 @@ MAY_IMPORT = {
     "systems": "errors figures schedules data layers networks objectives conditions system optimizers recipe",
     "sampling": "errors data conditions system",
     "training": "kallima errors files options data system recipe",
-    "evaluation": "kallima errors files data system",
+    "evaluation": "kallima errors files data system sampling",
     "diagnosis": "errors system evaluation",
     "reporting": "kallima errors files figures options",
     "job": "kallima errors arguments options data recipe training",
     "judging": "errors job data training evaluation",
     "examination": "errors files job data training evaluation diagnosis",
     "picturing": "data figures system sampling reporting",
-    "api": "conditions picturing judging examination errors files job data system recipe training sampling evaluation reporting",
-    "exploring": "errors arguments figures data conditions system sampling training evaluation reporting job judging api",
-    "cli": "kallima errors arguments options recipe api examination exploring data training evaluation reporting diagnosis",
+    "api": "conditions picturing judging examination errors files job data system recipe training sampling evaluation "
+    "reporting",
+    "exploring": "errors arguments figures data conditions system sampling training evaluation reporting job judging "
+    "api",
+    "cli": "kallima errors arguments options recipe api examination exploring data training evaluation reporting "
+    "diagnosis",
     "kallima": "errors api data examination exploring recipe training",
     "__main__": "cli",
 }

@@ -13,9 +13,10 @@ from kallima.errors import DataError, UsageError
 from kallima.evaluation.latent.beta_vae import beta_vae_score
 from kallima.evaluation.latent.clustering import clustering_accuracy, nmi
 from kallima.evaluation.latent.mig import mig
-from kallima.evaluation.latent.path_length import lerp, perceptual_path_length, slerp
+from kallima.evaluation.latent.path_length import perceptual_path_length
 from kallima.evaluation.latent.probes import knn_accuracy, linear_probe
 from kallima.evaluation.reconstruction import mean_squared_error, multiscale_similarity, psnr, structural_similarity
+from kallima.sampling.interpolation import lerp, slerp
 
 
 def pictures(count: int, seed: int = 0, size: int = 32) -> np.ndarray:

@@ -63,6 +63,10 @@ def _candidates(before: list[str], current: str) -> Iterable[str]:
         return [name.split()[1] for name in COMMANDS if name.startswith("data ")]
     if before in (["train"], ["show"]) and not current.startswith("-"):
         return recipes()
+    if before[:1] == ["explore"] and len(before) == 2 and not current.startswith("-"):
+        from kallima.exploring import EXPLORATIONS
+
+        return EXPLORATIONS
     try:
         chosen = find(before)
     except UsageError:

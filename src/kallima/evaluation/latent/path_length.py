@@ -14,29 +14,13 @@ from torch import Tensor
 
 from kallima.errors import DataError
 from kallima.evaluation.score import Measure
+from kallima.sampling.interpolation import slerp
 
 Path = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Ends (N, d), (N, d) and positions (N, 1) in [0, 1] -> points on the way (N, d)."""
 
 EPSILON = 1e-4
 TRIM = 0.01
-
-
-def lerp(first: Tensor, second: Tensor, t: Tensor) -> Tensor:
-    """Return the points at `t` (N, 1) on straight lines from `first` to `second` (N, d)."""
-    return first + t * (second - first)
-
-
-def slerp(first: Tensor, second: Tensor, t: Tensor) -> Tensor:
-    """Return the points at `t` (N, 1) on great circles (Shoemake 1985): ends of one length keep it on the way."""
-    cosine = (first * second).sum(1, keepdim=True) / (first.norm(dim=1) * second.norm(dim=1))[:, None]
-    angle = cosine.clamp(-1, 1).acos()
-    sine = angle.sin()
-    # ends in one direction, or opposite ones, have no great circle of their own
-    straight = sine < 1e-6
-    sine = torch.where(straight, torch.ones_like(sine), sine)
-    curved = ((1 - t) * angle).sin() / sine * first + (t * angle).sin() / sine * second
-    return torch.where(straight, lerp(first, second, t), curved)
 
 
 def squared_difference(x: Tensor, y: Tensor) -> Tensor:
