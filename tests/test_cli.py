@@ -19,6 +19,7 @@ from kallima.cli import COMMANDS, find, main
 from kallima.cli.completion import complete
 from kallima.cli.output import emit_json, table
 from kallima.errors import DataError
+from kallima.exploring import EXPLORATIONS
 from kallima.recipe import recipes
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -130,7 +131,7 @@ def test_the_version(run: Run) -> None:
     assert run("--version") == (0, f"kallima {kallima.__version__}\n", "")
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("train", "explore")])
 def test_every_command_has_a_help_with_a_text_for_every_option(name: str, run: Run) -> None:
     code, out, err = run(*name.split(), "--help")
     assert (code, err) == (0, "")
@@ -138,6 +139,15 @@ def test_every_command_has_a_help_with_a_text_for_every_option(name: str, run: R
     assert chosen.name == name
     assert chosen.description
     for parameter in chosen.parameters:
+        assert parameter.help, parameter.name
+        assert parameter.flag in out or parameter.positional
+
+
+@pytest.mark.parametrize("what", EXPLORATIONS)
+def test_every_exploration_has_a_help_with_a_text_for_every_option(what: str, run: Run) -> None:
+    code, out, err = run("explore", "some/run", what, "--help")
+    assert (code, err) == (0, "")
+    for parameter in find(["explore", "some/run", what]).parameters:
         assert parameter.help, parameter.name
         assert parameter.flag in out or parameter.positional
 
@@ -531,8 +541,9 @@ def test_words_are_completed() -> None:
     assert complete(["train", "dcgan", "--wi"]) == ["--width"]
     assert complete(["train", "gan", "--wi"]) == ["--width"]
     assert complete(["train", "dcgan", "--crop", "c"]) == ["centre"]
-    assert complete(["train", "dcgan", "--data", "gl"]) == ["glyphs"]
-    assert complete(["data", "check", "gl"]) == ["glyphs"]
+    assert complete(["train", "dcgan", "--data", "gl"]) == ["glyphs", "glyphs-weights"]
+    assert complete(["explore", "some/run", "pro"]) == ["project"]
+    assert complete(["data", "check", "gl"]) == ["glyphs", "glyphs-weights"]
     assert complete(["train", "dcgan", "--no-"]) == ["--no-channels-last"]
     assert complete(["completion", ""]) == ["bash", "zsh", "fish"]
     assert complete(["sample", "runs/"]) == []  # the shell knows files better

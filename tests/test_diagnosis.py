@@ -298,6 +298,33 @@ def test_samples_of_the_first_looks_do_not_say_that_the_discriminator_has_won():
         assert (discriminator_wins.find(record(**sure)) is not None) == told
 
 
+@pytest.mark.parametrize(("energy", "told"), [(0.25, False), (0.34, True)])
+def test_samples_that_stay_in_the_middle_of_the_data_are_far_from_it(energy, told):
+    """The point in the middle of a Gaussian has an energy distance of √2 − 1, a clump there a little less."""
+    middle = (LOOKS, np.full(len(LOOKS), energy))
+    sure = {"notes__accuracy": (STEPS, np.ones(len(STEPS))), "samples__energy": middle}
+    assert (discriminator_wins.find(record(**sure)) is not None) == told
+    for looks in range(1, 20):
+        stuck = record(samples__energy=(LOOKS[:looks], middle[1][:looks]))
+        stopped = told and looks >= learning_stopped.LEAST_POINTS
+        assert (learning_stopped.find(stuck) is not None) == stopped
+
+
+def test_samples_that_leave_the_data_are_told_however_wildly_they_move():
+    rng = np.random.default_rng(0)
+    for turn in (1, 5, 12):
+        wild = np.where(np.arange(40) < turn, 0.1, 10 ** rng.uniform(0, 3, 40))
+        for looks in range(turn + 1, 40):
+            found = divergence.find(record(samples__energy=(LOOKS[:looks], wild[:looks])))
+            if looks - turn >= divergence.LEAST_AWAY and looks > 2 * divergence.LEAST_AFTER_ENERGY:
+                assert found is not None
+                assert found.since in (LOOKS[turn], LOOKS[turn + 2])
+            elif looks - turn < divergence.LEAST_AFTER_ENERGY:
+                assert found is None
+        wild[divergence.LEAST_AWAY + turn :: divergence.LEAST_AWAY] = 0.1  # they come back now and then
+        assert divergence.find(record(samples__energy=(LOOKS, wild))) is None
+
+
 def test_gradients_that_are_huge_from_the_start_are_told_where_the_samples_are_bad():
     norm = (STEPS, np.full(len(STEPS), 5e4))
     for energy, told in ((0.01, False), (0.6, True)):

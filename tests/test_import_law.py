@@ -150,7 +150,7 @@ def test_systems_are_known_by_name_to_nobody() -> None:
         "from kallima.systems.adversarial.gan import GAN",
         "from kallima import systems",
         "import kallima.training.trainer",
-        "def late():\n    from kallima.sampling.drawing import draw",
+        "def late():\n    from kallima.reporting.grid import image_grid",
         "import pickle",
         "from pickle import loads",
         "import torch\ntorch.load(path)",

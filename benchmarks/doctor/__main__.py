@@ -24,7 +24,7 @@ import results
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", metavar="WORDS")
-    parser.add_argument("--half", choices=["calibration", "test", "fresh"])
+    parser.add_argument("--half", choices=results.PARTS)
     parser.add_argument("--judge", action="store_true")
     parser.add_argument("--pictures", action="store_true")
     parser.add_argument("--cost", action="store_true")

@@ -1,66 +1,46 @@
 """The runs: failures that are provoked, each in at least two ways, and healthy ones of many objectives.
 
-Each case belongs to a half from the start: thresholds are set on "calibration", figures come from "test". A symptom's
-causes are different ones in the two halves, so that what was set on one cause is tried on another.
+Thresholds are set on "calibration". "seen" were to be blind once, and their findings have been looked at since; "blind"
+(in `blind.py`) were written with their accepted symptoms before any of them was run, and run once, with the doctor as
+he is now. A symptom's causes are different ones in each part, so that what was set on one cause is tried on another.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
-COMMON: dict[str, dict[str, Any]] = {
-    "points": {"width": 64, "batch_size": 128, "steps": 2000, "discriminator_learning_rate": 1e-3},
-    "images": {"width": 16, "batch_size": 64, "steps": 1200},
-}
-FEW = "few-digits"
-"""100 training and 300 test examples of `digits`, written as an .npz."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A training, its half, and the symptoms of which any one tells what was provoked (none: it is to be healthy)."""
-
-    name: str
-    half: str
-    recipe: str
-    data: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    symptoms: tuple[str, ...] = ()
-    seed: int = 0
-
-    @property
-    def images(self) -> bool:
-        return self.data in ("digits", FEW)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The recipe's arguments and the options of the training."""
-        return COMMON["images" if self.images else "points"] | self.arguments
-
-
-WINS, BLIND, COLLAPSE, DROPPING = "discriminator wins", "discriminator blind", "mode collapse", "mode dropping"
-SWINGS, WORSE, BY_HEART = "oscillation", "divergence after a best point", "discriminator overfitting"
-EXPLODING, VANISHING, DEAD = "exploding gradients", "vanishing gradients", "dead units"
-STOPPED, BOARD, NAN = "learning has stopped", "checkerboard artefacts", "non-finite values"
+import blind
+from case import (
+    BLIND,
+    BOARD,
+    BY_HEART,
+    COLLAPSE,
+    DEAD,
+    DROPPING,
+    EXPLODING,
+    FEW,
+    NAN,
+    RISING,
+    SIXTEEN,
+    STOPPED,
+    SWINGS,
+    VANISHING,
+    WINS,
+    WORSE,
+    Case,
+)
 
 
 def _two(
     symptoms: tuple[str, ...],
     calibration: list[tuple[str, str, str, dict[str, Any]]],
-    test: list[tuple[str, str, str, dict[str, Any]]],
+    seen: list[tuple[str, str, str, dict[str, Any]]],
 ) -> list[Case]:
-    halves = {"calibration": calibration, "test": test}
+    parts = {"calibration": calibration, "seen": seen}
     return [
-        Case(f"{symptoms[0]}: {cause}", half, recipe, data, arguments, symptoms, seed=int(half == "test"))
-        for half, cases in halves.items()
+        Case(f"{symptoms[0]}: {cause}", part, recipe, data, arguments, symptoms, seed=int(part == "seen"))
+        for part, cases in parts.items()
         for cause, recipe, data, arguments in cases
     ]
 
-
-RISING = {"warm_up": 0.99, "evaluate_every": 100}
-"""Learning rates that rise until they are too large: the training is well first, then worse than it was."""
-
-SIXTEEN: dict[str, Any] = {"size": 16, "steps": 1000, "batch_size": 32, "width": 8, "average": 0.0}
-"""Images enlarged to 16 pixels, for which convolutions upsample twice."""
 
 PROVOKED = [
     *_two(
@@ -249,7 +229,7 @@ _HEALTHY: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
 }
 HEALTHY = [
-    Case(f"{recipe} on {data}", ("calibration", "test")[number % 2], recipe, data, arguments, seed=number % 2)
+    Case(f"{recipe} on {data}", ("calibration", "seen")[number % 2], recipe, data, arguments, seed=number % 2)
     for data, cases in _HEALTHY.items()
     for number, (recipe, arguments) in enumerate(cases)
 ]
@@ -316,12 +296,72 @@ _FRESH: list[tuple[tuple[str, ...], str, str, str, dict[str, Any]]] = [
     ((BOARD,), "SGD that hardly moves it", "dcgan", "digits", SIXTEEN | {"optimizer": "sgd", "learning_rate": 1e-6}),
 ]
 FRESH = [
-    *(Case(f"{s[0]}: {cause} (fresh)", "fresh", recipe, data, told, s, 2) for s, cause, recipe, data, told in _FRESH),
+    *(Case(f"{s[0]}: {cause} (fresh)", "seen", recipe, data, told, s, 2) for s, cause, recipe, data, told in _FRESH),
     *(
-        Case(f"{case.recipe} on {case.data} (fresh)", "fresh", case.recipe, case.data, case.arguments, seed=2)
+        Case(f"{case.recipe} on {case.data} (fresh)", "seen", case.recipe, case.data, case.arguments, seed=2)
         for case in HEALTHY
         if case.recipe not in ("minibatch-discrimination", "unrolled", "ebgan", "sngan", "ot-gan", "wgan-gp")
     ),
 ]
-"""New causes and new seeds, added when the test half had been looked at, before any of them was run."""
-CASES = [*PROVOKED, *HEALTHY, *FRESH]
+"""New causes and new seeds, added when the others had been looked at."""
+
+_MORE: list[tuple[tuple[str, ...], str, str, str, dict[str, Any]]] = [
+    (
+        (WINS, VANISHING),
+        "10 steps a turn, a slow generator",
+        "gan-minimax",
+        "ring",
+        {"discriminator_steps": 10, "learning_rate": 1e-5, "steps": 800},
+    ),
+    ((DROPPING, COLLAPSE), "reverse KL", "f-gan", "grid", {"divergence": "reverse-kl"}),
+    ((DROPPING, COLLAPSE), "tiny batches", "gan", "grid", {"batch_size": 16, "learning_rate": 1e-3}),
+    (
+        (DROPPING, COLLAPSE),
+        "many modes, large steps of both",
+        "relativistic-average",
+        "grid",
+        {"learning_rate": 4e-3, "discriminator_learning_rate": 4e-3},
+    ),
+    ((WORSE, EXPLODING, STOPPED), "R1 far too heavy", "gan", "ring", {"r1": 1e8, "steps": 1200}),
+    ((WORSE, EXPLODING, STOPPED), "R2 far too heavy", "relativistic", "two-moons", {"r2": 1e7, "steps": 1200}),
+    ((BLIND, COLLAPSE), "50 steps of the generator a turn", "lsgan", "gaussian", {"generator_steps": 50, "steps": 300}),
+    ((STOPPED,), "weights held at their mean", "gan", "spiral", {"historical_averaging": 1e6}),
+    ((VANISHING, DEAD), "bounds that are too narrow", "wgan", "ring", {"weight_clip": 1e-3, "depth": 5}),
+    (
+        (COLLAPSE, DROPPING),
+        "a generator 100 times as fast, hinge",
+        "geometric-gan",
+        "digits",
+        {"learning_rate": 0.02, "discriminator_learning_rate": 2e-4, "width": 128},
+    ),
+    (
+        (SWINGS,),
+        "simultaneous SGD, large steps",
+        "gan",
+        "two-moons",
+        {
+            "optimizer": "sgd",
+            "simultaneous": True,
+            "learning_rate": 0.3,
+            "discriminator_learning_rate": 0.3,
+            "average": 0.0,
+        },
+    ),
+]
+MORE = [
+    *(
+        Case(f"{s[0]}: {cause} (more)", "calibration", recipe, data, told, s, 4)
+        for s, cause, recipe, data, told in _MORE
+    ),
+    *(
+        Case(f"{recipe} on {data} (more)", "calibration", recipe, data, arguments, seed=4)
+        for recipe, data, arguments in (
+            ("gan-r1", "spiral", {}),
+            ("relativistic", "mixture", {}),
+            ("dragan", "grid", {}),
+            ("wgan-gp", "two-moons", {"steps": 1000}),
+        )
+    ),
+]
+"""What was added to calibrate on, where the doctor had missed something: starved modes, samples far out of the data."""
+CASES = [*PROVOKED, *HEALTHY, *FRESH, *MORE, *blind.PROVOKED, *blind.HEALTHY]

@@ -6,12 +6,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from cases import CASES, Case
+from case import Case
+from cases import CASES
 from trial import onset, replay, succeeded, train
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "benchmarks" / "results" / "doctor.jsonl"
 RUNS = ROOT / "runs" / "doctor"
+PARTS = ("calibration", "seen", "blind")
 PAGE = ROOT / "docs" / "doctor.md"
 
 
@@ -42,7 +44,7 @@ def run(cases: list[Case]) -> None:
         with FILE.open("a") as file:
             file.write(json.dumps(result) + "\n")
         told = ", ".join(f"{f['symptom']} {f['confidence']:.2f}" for f in result["findings"]) or "nothing"
-        if case.half != "calibration":
+        if case.half == "blind":
             told = "not shown"  # who changes thresholds is not to see it
         print(
             f"{number}/{len(wanted)} {case.half} | {case.name} | {result.get('scores') or 'not finite'} |"
@@ -89,8 +91,8 @@ def recognised(result: dict[str, Any], first: bool = False) -> list[dict[str, An
 
 
 def _summary() -> str:
-    lines = ["| | calibration | test | fresh |", "|---|---|---|---|"]
-    halves = [[r for r in load() if r["half"] == half] for half in ("calibration", "test", "fresh")]
+    lines = [f"| | {' | '.join(PARTS)} |", "|---|---|---|---|"]
+    halves = [[r for r in load() if r["half"] == half] for half in PARTS]
     rows: dict[str, list[str]] = {}
     for half in halves:
         ill = [r for r in half if r["provoked"] and not r["succeeded"]]
@@ -128,10 +130,10 @@ def _first_told(result: dict[str, Any]) -> int:
 
 def _provoked() -> str:
     lines = [
-        "| provoked, in the test and fresh cases | accepted | told at the end, how sure | first told at step | onset |",
+        "| provoked, in the blind cases | accepted | told at the end, how sure | first told at step | onset |",
         "|---|---|---|---|---|",
     ]
-    for result in (r for r in load() if r["half"] != "calibration" and r["provoked"] and not r["succeeded"]):
+    for result in (r for r in load() if r["half"] == "blind" and r["provoked"] and not r["succeeded"]):
         told = ", ".join(f"{f['symptom']} {f['confidence']:.2f}" for f in result["findings"]) or "nothing"
         first = f"{_first_told(result):,}" if recognised(result) else "**missed**"
         cause = f"{result['case']} (`{result['recipe']}`, {result['data']})"
@@ -142,7 +144,7 @@ def _provoked() -> str:
 def _rest() -> str:
     """Name the healthy trainings and what was left out of the figures, by the scores alone."""
     results = load()
-    well = [r["case"] for r in results if not r["provoked"] and r["succeeded"]]
+    well = [r["case"] for r in results if r["half"] == "blind" and not r["provoked"] and r["succeeded"]]
     alarms = [
         f"{r['case']} ({r['half']}: {', '.join(f['symptom'] for f in r['findings'])})"
         for r in results
@@ -150,7 +152,7 @@ def _rest() -> str:
     ]
     recovered = [r["case"] for r in results if r["provoked"] and r["succeeded"]]
     failed = [r["case"] for r in results if not r["provoked"] and not r["succeeded"]]
-    parts = [f"Healthy: {', '.join(well)}."]
+    parts = [f"Healthy, of the blind cases: {', '.join(well)}."]
     for what, names in (
         ("False alarms at the end", alarms),
         ("Left out, for their scores are good though a failure was provoked", recovered),

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from cases import FEW, Case
+from case import FEW_EXAMPLES, Case
 
 import kallima
 from kallima.data.batch import from_storage
-from kallima.data.points import Grid, Ring
+from kallima.data.points import Grid, Ring, TwoGaussians
 from kallima.diagnosis.doctor import Doctor, diagnose
 from kallima.diagnosis.finding import Finding
 from kallima.diagnosis.reading import read_log
@@ -28,7 +28,7 @@ HEALTHY = 0.15
 BY_HEART = 0.7
 """Share of pairs in which a discriminator scores a training example above an unseen one: one half by chance."""
 SAMPLES = 2_000
-MODES = {"ring": Ring.modes, "grid": Grid.modes}
+MODES = {"ring": Ring.modes, "grid": Grid.modes, "mixture": TwoGaussians.modes}
 
 
 def train(case: Case, folder: Path) -> dict[str, Any]:
@@ -57,13 +57,13 @@ def known(case: Case) -> dict[str, Any]:
 
 
 def data_of(case: Case, folder: Path) -> str | Path:
-    """Return the case's data; the small set is written when it is first needed."""
-    if case.data != FEW:
+    """Return the case's data; a small set is written when it is first needed."""
+    if case.data not in FEW_EXAMPLES:
         return case.data
-    path = folder / f"{FEW}.npz"
+    path = folder / f"{case.data}.npz"
     if not path.exists():
         parts = {}
-        for split, count in (("train", 100), ("test", 300)):
+        for split, count in (("train", FEW_EXAMPLES[case.data]), ("test", 300)):
             digits = open_data("digits", split=split)
             parts[f"x_{split}"] = digits.read(np.arange(count))["image"]
         np.savez(path, **parts)
@@ -77,8 +77,8 @@ def judge(run: Path, data: str) -> dict[str, float]:
     modes are known, "missed" counts those that are the nearest to less than a fifth of their share of the samples. Of
     the small set it is what the discriminator knows of its examples.
     """
-    if data == FEW:
-        return {"gap": gap(run)}
+    if data in FEW_EXAMPLES:
+        return {"gap": gap(run, data)}
     if data == "digits":
         samples = kallima.sample(run, SAMPLES, device="cpu")
         (score,) = kallima.evaluate(
@@ -96,14 +96,14 @@ def judge(run: Path, data: str) -> dict[str, float]:
 
 
 @torch.no_grad()
-def gap(run: Path) -> float:
+def gap(run: Path, data: str) -> float:
     """Return the share of pairs of a training and an unseen digit of which the training one scores higher."""
     system = kallima.load(run, device="cpu")
     trained_on, unseen = (
         system.discriminator(
-            from_storage(open_data(str(run.parents[1] / f"{FEW}.npz"), split=split).read(slice_)["image"])
+            from_storage(open_data(str(run.parents[1] / f"{data}.npz"), split=split).read(slice_)["image"])
         )
-        for split, slice_ in (("train", np.arange(100)), ("test", np.arange(300)))
+        for split, slice_ in (("train", np.arange(FEW_EXAMPLES[data])), ("test", np.arange(300)))
     )
     return float((trained_on[:, None] > unseen).double().mean())
 
