@@ -134,12 +134,12 @@ def test_a_code_of_eight_numbers_beats_that_of_principal_components(tmp_path: Pa
     )
     linear = PCA(8).fit(train)
     by_pca = ((linear.inverse_transform(linear.transform(test)) - test) ** 2).sum(1).mean()
-    options: dict[str, Any] = {**QUIET, "units": (128, 64), "latent_dim": 8, "learning_rate": 2e-3}
+    options: dict[str, Any] = {**QUIET, "units": (256, 128), "latent_dim": 8, "learning_rate": 2e-3}
     run = kallima.train(
-        "autoencoder", data=tmp_path / "digits.npz", steps=800, batch_size=64, out=tmp_path / "run", **options
+        "autoencoder", data=tmp_path / "digits.npz", steps=1500, batch_size=64, out=tmp_path / "run", **options
     )
     model: Any = kallima.load(run, device="cpu")
     shown = torch.from_numpy(2 * test.reshape(-1, 1, 8, 8) - 1).float()
     error = ((model.reconstruct(shown) - shown) / 2).square().sum((1, 2, 3)).mean().item()
     assert by_pca == pytest.approx(1.6, abs=0.1)
-    assert error < 0.9 * by_pca
+    assert error < 0.7 * by_pca

@@ -365,7 +365,8 @@ class TestLatents:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("runs") / "cgan"
     small: dict[str, Any] = {"width": 8, "latent_dim": 4, "batch_size": 32, "steps": 150, "learning_rate": 2e-3}
-    kallima.train("cgan", data="digits", out=place, sample_every=0, doctor="off", beta1=0.0, **small)
+    small |= {"discriminator_learning_rate": 2e-3, "beta1": 0.0, "schedule": "constant"}
+    kallima.train("cgan", data="digits", out=place, sample_every=0, doctor="off", **small)
     return place
 
 

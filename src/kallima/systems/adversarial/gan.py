@@ -167,7 +167,7 @@ class GAN(TwoPlayerGame):
         if self.conditional:
             self.conditions.remember(notes["condition"])
 
-    def meet(self, batch: Batch, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+    def meet(self, batch: Batch, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the batch and as many fakes, detached, both as the discriminator sees them."""
         with torch.no_grad():
             fake = self.forge(len(batch), condition)
