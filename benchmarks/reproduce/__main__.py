@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the networks are small: one thread each, several jobs at once
 
 import entries
+import gallery
 import images
 import places
 import ring
@@ -44,6 +45,7 @@ def main() -> None:
         ring.run(options.what, names, options.seeds or 5, options.jobs)
     results.write_section("ring and grid", ring.tables())
     results.write_section("images", images.tables())
+    gallery.write()
 
 
 if __name__ == "__main__":

@@ -177,10 +177,15 @@ class Recipe:
         if len(self.needs) == 1:
             spec.demand(self.needs[0], self.name)
             return
-        if not any(_holds(spec, needs) for needs in self.needs):
-            wanted = " or ".join(describe(needs) for needs in self.needs)
-            remedies = "; or ".join(remedy_of(name, kind) for needs in self.needs for name, kind in needs.items())
-            raise DataError(f"{self.name} needs {wanted}, but the data has only {spec}: {remedies}")
+        lacking = [
+            [name for name, kind in needs.items() if not isinstance(spec.get(name), kind)] for needs in self.needs
+        ]
+        least = min(map(len, lacking))
+        if least:
+            near = [(needs, names) for needs, names in zip(self.needs, lacking, strict=True) if len(names) == least]
+            wanted = " or ".join(describe(needs) for needs, _ in near)
+            remedies = dict.fromkeys(remedy_of(name, needs[name]) for needs, names in near for name in names)
+            raise DataError(f"{self.name} needs {wanted}, but the data has only {spec}: {'; or '.join(remedies)}")
 
     def resolve(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return every argument of the recipe: those given, as their types, and the defaults of the others.
@@ -232,10 +237,6 @@ class Recipe:
 def describe(needs: Needs) -> str:
     """Name the needed fields: `'image' (Image) and 'label' (Label)`."""
     return " and ".join(f"'{name}' ({kind.__name__})" for name, kind in needs.items())
-
-
-def _holds(spec: Spec, needs: Needs) -> bool:
-    return all(isinstance(spec.get(name), kind) for name, kind in needs.items())
 
 
 def recipes() -> dict[str, Recipe]:
