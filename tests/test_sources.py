@@ -258,6 +258,19 @@ def test_an_archive_is_the_folder_that_it_holds(animals, tmp_path, ending, aroun
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 @pytest.mark.parametrize("inside", [True, False])
+def test_a_column_of_few_words_is_an_attribute_for_each_of_them(tmp_path):
+    rows = ["file_name,hair,name,split"]
+    for number in range(6):
+        save(tmp_path / f"{number}.png")
+        rows.append(
+            f"{number}.png,{'red' if number % 3 else 'blue'},image {number},{'test' if number == 5 else 'train'}"
+        )
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    source = open_source(str(tmp_path))
+    assert source.fields["attributes"] == Attributes(("blue hair", "red hair"))
+    assert np.array(values(source, "attributes")).tolist() == [[1, 0], [0, 1], [0, 1], [1, 0], [0, 1]]
+
+
 def test_an_archive_takes_its_table_from_inside_or_beside(tmp_path, mode, inside):
     files = {f"{i}.png": save(tmp_path / "raw" / f"{i}.png", i).read_bytes() for i in (2, 0, 1)}
     table = "file,kind,split\n0.png,5,train\n1.png,7,test\n2.png,5,train\n"

@@ -10,6 +10,8 @@ It comes from tables in the "imagefolder" convention, `metadata.csv` or `metadat
   is written 35.0, if it stands alone and is not to be a class);
 - further columns that hold nothing but finite numbers are values, all of them together, standardised by their mean and
   deviation over the first split; a column that only numbers the rows, each one more than the last, is none;
+- a further column of few words (at most 64, each in two rows or more on average) is an attribute for each of them: a
+  column "hair" gives "blue hair", "red hair" and so on;
 - other columns say nothing that is used.
 
 Without a table the folders tell: `train`, `test` and the like at the top are splits, `trainA`, `trainB`, `testA` and
@@ -37,6 +39,9 @@ TABLE_LIMIT = 1 << 29
 
 _NAME_COLUMNS = ("file_name", "file")
 _TEXT_COLUMNS = ("text", "caption")
+_NAMED = ("split", "label", "domain", *_TEXT_COLUMNS)
+MOST_WORDS = 64
+"""A column of more different words says nothing that is used."""
 SPLIT_FOLDERS = frozenset({"train", "test", "val", "valid", "validation", "dev"})
 _DOMAIN_FOLDER = re.compile(f"({'|'.join(sorted(SPLIT_FOLDERS))})([A-Z])")
 _LARGEST = float(np.finfo(np.float32).max)  # what is larger cannot be stored
@@ -167,6 +172,7 @@ def list_images(names: Sequence[str], table: Table | None, split: str, where: st
             return table.columns["split"][table.rows[name]]
         return place_of(name).split
 
+    table = _spelled_out(table)
     fields, columns = _table_fields(table)
     if table is not None and (columns or own_splits):
         unlisted = [name for name in names if name not in table.rows]
@@ -247,6 +253,21 @@ def _is_whole(value: str) -> bool:
     return value.removeprefix("-").isascii() and value.removeprefix("-").isdigit()
 
 
+def _spelled_out(table: Table | None) -> Table | None:
+    """Return the table with a column of 0 and 1 in the place of each word of the columns that hold few of them."""
+    if table is None:
+        return None
+    columns: dict[str, list[str]] = {}
+    for column, cells in table.columns.items():
+        words = sorted(set(cells))
+        few = 2 <= len(words) <= MOST_WORDS and 2 * len(words) <= len(cells) and "" not in words
+        if column in _NAMED or not few or any(map(_is_number, words)):
+            columns[column] = cells
+        else:
+            columns |= {f"{word} {column}": ["1" if cell == word else "0" for cell in cells] for word in words}
+    return Table(table.where, table.rows, columns)
+
+
 def _table_fields(table: Table | None) -> tuple[dict[str, Field], dict[str, list[str]]]:
     """Return the fields that a table's columns make, and the columns of each; see the head of this file.
 
@@ -256,8 +277,7 @@ def _table_fields(table: Table | None) -> tuple[dict[str, Field], dict[str, list
     columns: dict[str, list[str]] = {}
     if table is None:
         return fields, columns
-    named = ("split", "label", "domain", *_TEXT_COLUMNS)
-    free = [column for column in table.columns if column not in named and column]
+    free = [column for column in table.columns if column not in _NAMED and column]
     binary = [column for column in free if set(table.columns[column]) <= {"0", "1"}]
     label = "label" if "label" in table.columns else None
     if label is None and not binary and len(free) == 1:
