@@ -256,8 +256,6 @@ def test_an_archive_is_the_folder_that_it_holds(animals, tmp_path, ending, aroun
         np.testing.assert_array_equal(source.read(4)["image"], picture(4))
 
 
-@pytest.mark.parametrize("mode", ["w", "w:gz"])
-@pytest.mark.parametrize("inside", [True, False])
 def test_a_column_of_few_words_is_an_attribute_for_each_of_them(tmp_path):
     rows = ["file_name,hair,name,split"]
     for number in range(6):
@@ -271,6 +269,8 @@ def test_a_column_of_few_words_is_an_attribute_for_each_of_them(tmp_path):
     assert np.array(values(source, "attributes")).tolist() == [[1, 0], [0, 1], [0, 1], [1, 0], [0, 1]]
 
 
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("inside", [True, False])
 def test_an_archive_takes_its_table_from_inside_or_beside(tmp_path, mode, inside):
     files = {f"{i}.png": save(tmp_path / "raw" / f"{i}.png", i).read_bytes() for i in (2, 0, 1)}
     table = "file,kind,split\n0.png,5,train\n1.png,7,test\n2.png,5,train\n"
