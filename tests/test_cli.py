@@ -1,6 +1,7 @@
 import functools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -97,7 +98,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["recipes"], ["show", "dcgan"], ["train", "dcgan", "--help"], ["--version"]]
+    "words",
+    [
+        *(["--help"], ["recipes"], ["show", "dcgan"], ["train", "dcgan", "--help"], ["explore", "--help"]),
+        ["--version"],
+    ],
 )
 def test_what_a_person_waits_for_comes_at_once_and_without_torch(words: list[str]) -> None:
     code = (
@@ -108,12 +113,13 @@ def test_what_a_person_waits_for_comes_at_once_and_without_torch(words: list[str
     )
     seconds = []
     for _ in range(3):
-        begin = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=ENVIRONMENT
         )
-        seconds.append(time.monotonic() - begin)
-    assert min(seconds) < 1.0  # 0.5 s on a machine with nothing else to do
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 1.0  # of the processor, which other work on the machine does not lengthen; 0.5 s alone
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 
