@@ -8,6 +8,7 @@ he is now. A symptom's causes are different ones in each part, so that what was 
 from typing import Any
 
 import blind
+import second
 from case import (
     BLIND,
     BOARD,
@@ -364,4 +365,4 @@ MORE = [
     ),
 ]
 """What was added to calibrate on, where the doctor had missed something: starved modes, samples far out of the data."""
-CASES = [*PROVOKED, *HEALTHY, *FRESH, *MORE, *blind.PROVOKED, *blind.HEALTHY]
+CASES = [*PROVOKED, *HEALTHY, *FRESH, *MORE, *second.PROVOKED, *second.HEALTHY, *blind.PROVOKED, *blind.HEALTHY]

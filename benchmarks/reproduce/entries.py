@@ -10,6 +10,7 @@ import judging
 import numpy as np
 import p3
 import places
+import stacked
 from entry import Bar, Entry
 
 from kallima.files import write_whole
@@ -42,6 +43,8 @@ BETTER_BY_A_FIFTH = Bar(
     "s at least 20 % below that without", lambda own, other: own["s"] <= 0.8 * other["s"], against="dcgan, 500 images"
 )
 DIGITS, FEW_DIGITS = "Digits, by classifier-FID", "500 digits, by classifier-FID"
+STACKED = "Two digits on top of one another"
+STACKED_SIZE = {"width": 16, "batch_size": 64, "steps": 3_000}
 SMALL = {"width": 16, "batch_size": 64, "steps": 2_000}
 
 CONDITIONAL, FOUND, FEW_LABELS = "Asked for a class", "Categories found without labels", "A hundred labels"
@@ -94,6 +97,28 @@ ENTRIES: dict[str, Entry] = {
         bar=BETTER_BY_A_FIFTH,
         options=SMALL | {"augment": "diffaugment"},
     ),
+    **{
+        name: Entry(
+            STACKED,
+            "dcgan",
+            data=stacked.data,
+            data_words="mnist-stacked-2.npz",
+            judge=stacked.score,
+            shows={"modes": ".0f", "KL": ".2f"},
+            options=STACKED_SIZE | more,
+            bar=bar,
+            published=published,
+        )
+        for name, more, bar, published in (
+            ("dcgan, two digits", {}, None, "three digits, of 1,000 modes: 99, KL 3.40"),
+            (
+                "dcgan --pack 2, two digits",
+                {"pack": 2},
+                Bar("modes ≥ 95, KL ≤ .3", lambda own: own["modes"] >= 95 and own["KL"] <= 0.3),
+                "1,000, KL .06",
+            ),
+        )
+    },
     "cgan": Entry(
         CONDITIONAL, "cgan", **MNIST, judge=recovery, shows=RECOVERY, bar=RECOVERED, picture=judging.rows_of_classes
     ),

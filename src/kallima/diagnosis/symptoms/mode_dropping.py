@@ -16,8 +16,10 @@ LEAST_POINTS_FROM_START = 12
 """Healthy generators find the last modes late, and what is a collapse is to be told as one first."""
 WELL = 3
 """Looks at which nothing was left out, after which it can be lost."""
+RECENT = 8
+"""Looks over which it is asked whether the generator is finding what it left out."""
 GAIN = 0.3
-"""Share of what was left out that comes back over the stretch, while the generator is still finding it."""
+"""Share of what was left out that comes back over the latest of them: then it is still being found."""
 
 REMEDIES = (
     Remedy("let the discriminator see several samples at once", "--pack 2"),
@@ -45,7 +47,7 @@ def find(record: Record) -> Finding | None:
     was_well = (~ill & (stray < STRAY))[:start].sum() >= WELL
     if not was_well and len(ill) - start < LEAST_POINTS_FROM_START:
         return None
-    stretch = at(modes, forgotten.steps[start:]) if level(starved) else forgotten.values[start:]
+    stretch = (at(modes, forgotten.steps[start:]) if level(starved) else forgotten.values[start:])[-RECENT:]
     if level(stretch, len(stretch) // 2) < (1 - GAIN) * level(stretch[: len(stretch) // 2], len(stretch)):
         return None
     now = level(forgotten.values, (len(forgotten) - start) // 2)
