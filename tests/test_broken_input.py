@@ -12,8 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from kallima.data import archive, open_source
-from kallima.data.images import View
 from kallima.data.source import Problem
+from kallima.data.view import View
 from kallima.errors import DataError, KallimaError, UsageError
 from tests.test_images import png
 from tests.test_sources import arrays, idx, pack, save

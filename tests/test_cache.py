@@ -16,9 +16,9 @@ import torch
 
 from kallima.data import cache, dataset
 from kallima.data.dataset import prepare
-from kallima.data.images import View
 from kallima.data.source import Problem, Source
 from kallima.data.spec import Attributes, Image, Label, Points, Text
+from kallima.data.view import View
 from kallima.errors import DataError
 
 

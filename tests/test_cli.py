@@ -19,6 +19,7 @@ from kallima import api
 from kallima.cli import COMMANDS, find, main
 from kallima.cli.completion import complete
 from kallima.cli.output import emit_json, table
+from kallima.data.opening import EMBEDDED
 from kallima.errors import DataError
 from kallima.exploring import EXPLORATIONS
 from kallima.recipe import recipes
@@ -540,6 +541,8 @@ def test_data_is_prepared(run: Run) -> None:
 
 
 def test_words_are_completed() -> None:
+    embedded = [name for name in EMBEDDED if name.startswith("gl")]
+    assert {"glyphs", "glyphs-weights"} <= set(embedded)
     assert complete(["tr"]) == ["train"]
     assert complete(["data", ""]) == ["list", "check", "show", "prepare", "statistics"]
     assert complete(["train", "gan-m"]) == ["gan-minimax"]
@@ -547,9 +550,9 @@ def test_words_are_completed() -> None:
     assert complete(["train", "dcgan", "--wi"]) == ["--width"]
     assert complete(["train", "gan", "--wi"]) == ["--width"]
     assert complete(["train", "dcgan", "--crop", "c"]) == ["centre"]
-    assert complete(["train", "dcgan", "--data", "gl"]) == ["glyphs", "glyphs-weights"]
+    assert complete(["train", "dcgan", "--data", "gl"]) == embedded
     assert complete(["explore", "some/run", "pro"]) == ["project"]
-    assert complete(["data", "check", "gl"]) == ["glyphs", "glyphs-weights"]
+    assert complete(["data", "check", "gl"]) == embedded
     assert complete(["train", "dcgan", "--no-"]) == ["--no-channels-last"]
     assert complete(["completion", ""]) == ["bash", "zsh", "fish"]
     assert complete(["sample", "runs/"]) == []  # the shell knows files better

@@ -13,9 +13,9 @@ import kallima
 from kallima.cli import main
 from kallima.data.batch import Batch
 from kallima.data.dataset import prepare
-from kallima.data.images import View
 from kallima.data.opening import open_source
 from kallima.data.spec import Image, Label, Spec
+from kallima.data.view import View
 from kallima.errors import DataError, UsageError
 from kallima.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from kallima.recipe import get_recipe

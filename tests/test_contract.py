@@ -14,7 +14,7 @@ from torch import Tensor
 
 import kallima
 from kallima.data.batch import Batch
-from kallima.data.spec import Attributes, Image, Label, Points, Spec, Values
+from kallima.data.spec import Attributes, Audio, Image, Label, Points, Spec, Text, Values, Video
 from kallima.errors import DataError
 from kallima.recipe import Recipe, recipes
 from kallima.sampling.drawing import draw
@@ -34,7 +34,13 @@ SPECS = {
             "domain": Label(("first", "second")),
         }
     ),
+    "texts": Spec({"text": Text("character", tuple("abcde"), 6), "label": Label(("a", "b"))}),
+    "sounds": Spec({"audio": Audio(8000, 40), "label": Label(("a", "b"))}),
+    "views": Spec({"video": Video(2, 1, 8, 8), "values": Values(("turn",), (0.0,), (2.0,))}),
+    "videos": Spec({"video": Video(3, 1, 8, 8), "label": Label(("a", "b"))}),
 }
+# What a recipe is at home on only where a case below says so.
+PALETTE = Spec({"image": Image(3, 4, 4, ((0, 0, 0), (255, 0, 0), (255, 255, 255))), "label": Label(("a", "b"))})
 SMALL = {"width": 8, "latent_dim": 4, "depth": 1}
 # Each switch that changes what a step does, on the recipe and the data where it is at home.
 SWITCHES: list[tuple[str, str, dict[str, Any]]] = [
@@ -57,6 +63,8 @@ SWITCHES: list[tuple[str, str, dict[str, Any]]] = [
     ("ebgan", "points", {"pulling_away": 0.0}),
     ("gogan", "points", {"stages": 3}),
     ("sinkhorn", "points", {"learned_cost": True}),
+    ("pixel-rnn", "few colours", {}),
+    ("pixel-cnn", "few colours", {}),
 ]
 
 
@@ -84,7 +92,10 @@ CASES = [
     for recipe in recipes().values()
     for name, spec in places(recipe).items()
 ] + [
-    pytest.param(Case(recipes()[name], SPECS[data], arguments), id=f"{name} on {data} with {' '.join(arguments)}")
+    pytest.param(
+        Case(recipes()[name], {**SPECS, "few colours": PALETTE}[data], arguments),
+        id=f"{name} on {data} with {' '.join(arguments)}",
+    )
     for name, data, arguments in SWITCHES
 ]
 every_case = pytest.mark.parametrize("case", CASES)
@@ -117,7 +128,11 @@ class Random:
         self.position += 1
         fields: dict[str, Tensor] = {}
         for name, field in self.spec.items():
-            if isinstance(field, Image):
+            if isinstance(field, Image) and field.palette is not None:
+                colours = torch.tensor(field.palette) / 127.5 - 1
+                places = torch.randint(len(colours), (self.size, field.height, field.width), generator=rng)
+                fields[name] = colours[places].movedim(-1, 1)
+            elif isinstance(field, Image):
                 fields[name] = torch.rand(self.size, field.channels, field.height, field.width, generator=rng) * 2 - 1
             elif isinstance(field, Points):
                 fields[name] = torch.randn(self.size, field.dimensions, generator=rng)
@@ -127,6 +142,15 @@ class Random:
                 fields[name] = torch.randn(self.size, len(field.names), generator=rng)
             elif isinstance(field, Label):
                 fields[name] = torch.randint(len(field.classes), (self.size,), generator=rng)
+            elif isinstance(field, Text):
+                own = torch.randint(1, field.shape[0], (self.size, 1), generator=rng)
+                codes = torch.randint(1, field.codes, (self.size, *field.shape), generator=rng)
+                fields[name] = codes.masked_fill(torch.arange(field.shape[0]) >= own, 0)
+            elif isinstance(field, Audio):
+                fields[name] = torch.rand(self.size, *field.shape, generator=rng) * 2 - 1
+                fields[f"{name}_length"] = torch.randint(1, field.shape[0] + 1, (self.size,), generator=rng)
+            elif isinstance(field, Video):
+                fields[name] = torch.rand(self.size, *field.shape, generator=rng) * 2 - 1
         return Batch(fields)
 
     def seek(self, position: int) -> None:
@@ -196,11 +220,16 @@ def test_samples_have_the_promised_shape_range_and_repeatability(case: Case):
     assert not torch.equal(one, third)
     assert not one.requires_grad
     assert [module.training for module in system.modules()] == modes
-    field = case.spec.get("points") or case.spec["image"]
+    field = case.spec[case.spec.medium]
     assert one.shape == (5, *field.shape)
-    if isinstance(field, Image):
+    if isinstance(field, Text):
+        assert one.dtype == torch.int64
+        assert one.min() >= 0
+        assert one.max() < field.codes
+    elif not isinstance(field, Points):
         assert one.min() >= -1
         assert one.max() <= 1
+    if isinstance(field, Image):
         assert draw(system, 3, seed=0).dtype == np.uint8
         assert draw(system, 3, seed=0).shape == (3, field.height, field.width, field.channels)
     assert np.array_equal(draw(system, 7, seed=2)[:3], draw(system, 3, seed=2))

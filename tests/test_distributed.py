@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from kallima.data.dataset import prepare
-from kallima.data.images import View
 from kallima.data.opening import open_source
 from kallima.data.stream import Stream
+from kallima.data.view import View
 from tests.conftest import ENVIRONMENT
 
 TRAIN_AND_TELL = """

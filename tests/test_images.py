@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from kallima.data.images import PIXEL_LIMIT, Survey, View, decode, measure, with_channels
+from kallima.data.images import PIXEL_LIMIT, Survey, decode, measure, with_channels
 from kallima.data.source import Problem
 from kallima.data.spec import Image
+from kallima.data.view import View
 from kallima.errors import DataError, UsageError
 
 RNG = np.random.default_rng(0)

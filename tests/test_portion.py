@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from kallima.data.dataset import Dataset, Subset, prepare
-from kallima.data.images import View
 from kallima.data.opening import open_source
 from kallima.data.portion import Portion
+from kallima.data.view import View
 from kallima.errors import DataError
 
 LABELS = np.array([0, 1, 2, 0, 1, 0, 0, 1, 0, 0, 1, 0])  # 7 of the first class, 4 of the second, 1 of the third

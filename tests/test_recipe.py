@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 
 import pytest
 
-from kallima.data.spec import Image, Label, Points, Spec
+from kallima.data.spec import Image, Label, Points, Spec, Text
 from kallima.errors import DataError, UsageError
 from kallima.options import DataOptions, TrainingOptions
 from kallima.recipe import Declaration, Recipe, get_recipe, read_recipes, recipe, recipes
@@ -99,7 +99,7 @@ def test_a_recipe_is_read_from_its_source(tmp_path: Path) -> None:
 def test_a_class_is_found_where_it_is_imported_from(tmp_path: Path) -> None:
     text = GOOD.replace("class Net", "class Unused").replace("-> Net", "-> Ours")
     write(tmp_path, text + "\nfrom kallima.data.spec import Text as Ours\n")
-    assert read_recipes(tmp_path, "systems")["tiny"].card == "A string, such as a caption."
+    assert read_recipes(tmp_path, "systems")["tiny"].card == inspect.getdoc(Text)
 
 
 def test_two_recipes_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from PIL import Image as Pillow
 
 from kallima.data import Attributes, Image, Label, Points, Source, Text, fingerprint, open_source
 from kallima.data.dataset import prepare
-from kallima.data.images import View
 from kallima.data.source import Problem, RandomAccess
 from kallima.data.spec import Values
+from kallima.data.view import View
 from kallima.errors import DataError
 
 REAL = Path(__file__).parents[2] / "shared" / "data"

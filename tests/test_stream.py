@@ -13,9 +13,9 @@ import torch
 from kallima.data import dataset, order, stream
 from kallima.data.batch import Batch, from_storage, to_storage
 from kallima.data.dataset import prepare
-from kallima.data.images import View
 from kallima.data.points import Ring
 from kallima.data.stream import Stream
+from kallima.data.view import View
 from kallima.errors import DataError, KallimaError, UsageError
 from tests.test_cache import Readable
 

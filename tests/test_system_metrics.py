@@ -395,7 +395,7 @@ class TestReconstructions:
     def test_a_system_without_samples_is_judged_by_all_that_it_can(self) -> None:
         data = self.images()
         subject = Subject(self.Brighter(data.spec), data)
-        assert divide(None, subject) == (["mse", "psnr", "ssim", "reconstruction-ms-ssim"], [])
+        assert divide(None, subject) == (["mse", "psnr", "ssim", "reconstruction-ms-ssim", "squared-error"], [])
         with pytest.raises(UsageError, match="fid judges samples, and Brighter makes none: choose from mse, psnr"):
             divide(["mse", "fid"], subject)
         with pytest.raises(UsageError, match="Made makes no samples, and nothing else that it does can be judged"):

@@ -77,9 +77,9 @@ def test_layout_changes_nothing_but_rounding_and_precision_little(tmp_path: Path
 
 def test_a_fused_optimiser_moves_as_the_plain_one_does_whatever_the_layout():
     from kallima.data.dataset import prepare
-    from kallima.data.images import View
     from kallima.data.opening import open_source
     from kallima.data.stream import Stream
+    from kallima.data.view import View
     from kallima.recipe import get_recipe
     from kallima.training.trainer import Trainer
 

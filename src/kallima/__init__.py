@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kallima.errors import DataError, KallimaError, RunError, TrainingError, UsageError
 
 if TYPE_CHECKING:
-    from kallima.api import compare, evaluate, load, plan, report, resume, sample, train
+    from kallima.api import compare, complete, compress, decompress, evaluate, load, plan, report, resume, sample, train
     from kallima.data.opening import open_source
     from kallima.examination import diagnose
     from kallima.exploring import explore
@@ -30,6 +30,9 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "compare",
+    "complete",
+    "compress",
+    "decompress",
     "diagnose",
     "evaluate",
     "explore",
@@ -45,7 +48,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "kallima.api": ("compare", "evaluate", "load", "plan", "report", "resume", "sample", "train"),
+    "kallima.api": (
+        *("compare", "complete", "compress", "decompress", "evaluate"),
+        *("load", "plan", "report", "resume", "sample", "train"),
+    ),
     "kallima.data.opening": ("open_source",),
     "kallima.examination": ("diagnose",),
     "kallima.exploring": ("explore",),

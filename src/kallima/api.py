@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kallima.data.spec import Spec
+from kallima.data.spec import Audio, Spec
 from kallima.errors import RunError, UsageError
 from kallima.examination import doctor_of, keep
 from kallima.files import write_whole
 from kallima.job import Job, default_folder, refuse_other, say_differences
 from kallima.judging import judge, judge_run, refuse_for_run, showing, truth_of_run
-from kallima.picturing import picture_of
+from kallima.picturing import picture_of, texts_of
 from kallima.training.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from kallima.compression.files import Compressed
     from kallima.conditions import Wishes
     from kallima.data.dataset import Dataset
     from kallima.evaluation.score import Score
@@ -187,30 +188,112 @@ def sample(
     condition: "str | Wishes | Sequence[Wishes] | None" = None,
     seed: int = 0,
     out: str | Path | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    beams: int = 1,
     device: str = "auto",
 ) -> "np.ndarray":
-    """Draw examples in the data's own units: images uint8 (count, H, W, C), points float32 (count, D).
+    """Draw examples in the data's own units: images uint8 (count, H, W, C), points float32 (count, D), texts (count,).
 
     Args:
         run: the run directory.
         count: how many, of each condition.
-        condition: what a conditional system is asked for: "label=G, bold=true"; several, a row of the picture each,
+        condition: what a conditional system is asked for: "label=G,bold=true"; several, a row of the picture each,
             with semicolons: "label=G; label=Q", or "label=*" for every class. Left out it is as in the data.
         seed: equal seeds give equal samples, and the same latents under every condition.
-        out: also write them: a picture (.png), an array `samples` (.npz), or one file each (a folder, ending in /).
+        out: also write them: a picture (.png), an array `samples` (.npz), texts (.txt), or one file each (a folder,
+            ending in /).
+        temperature: of a system that makes examples piece by piece: below 1 it keeps to what is likely, 0 takes the
+            likeliest.
+        top_k: of such a system: choose among the k likeliest pieces.
+        top_p: of such a system: choose among the likeliest pieces that have this much of the probability together.
+        beams: of such a system of texts: search for the likeliest whole with so many beginnings in view.
         device: auto, cpu, cuda, cuda:1 or mps.
     """
+    from kallima.decoding import Decoding
     from kallima.reporting.export import write_samples
     from kallima.sampling.drawing import draw_rows, rows_of
 
     if count < 1:
         raise UsageError(f"-n must be at least 1, not {count}")
+    decoding = Decoding(temperature, top_k, top_p, beams)
     system = load(run, device=device)
     rows = rows_of(system, condition)
-    samples = draw_rows(system, count, rows, seed=seed)
+    with _world() as world, showing(world) as show:
+        samples = draw_rows(
+            *(system, count, rows),
+            seed=seed,
+            decoding=decoding,
+            progress=lambda done, total: show("sampling", done, total),
+        )
     if out is not None:
-        write_samples(samples, str(out), rows=rows)
+        audio = system.spec.get("audio") if system.spec.medium == "audio" else None
+        write_samples(samples, str(out), rows=rows, rate=audio.rate if isinstance(audio, Audio) else None)
     return samples
+
+
+def complete(
+    run: str | Path | Run,
+    given: "str | Path | np.ndarray | Sequence[str]",
+    *,
+    keep: float = 0.5,
+    count: int = 4,
+    examples: int = 8,
+    condition: "str | Wishes | Sequence[Wishes] | None" = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    beams: int = 1,
+    known: "np.ndarray | None" = None,
+    device: str = "auto",
+) -> "np.ndarray":
+    """Let a run go on from the beginnings of examples: (N, count, …), in the data's own units.
+
+    Args:
+        run: the run directory of a system that makes examples piece by piece.
+        given: what to go on from: images, sounds or texts, as a file, a folder or an embedded set; or, for a run of
+            texts, the beginning itself.
+        keep: the share of each example that is kept, from its start: the upper rows of an image, the first frames of a
+            video, the first part of a sound or a text. A beginning given as words is kept whole.
+        count: how many completions of each.
+        examples: of how many examples, where there are more.
+        condition: what a conditional system is told, as for `sample`; left out it is as in the data.
+        seed: equal seeds give equal completions.
+        out: also write them: a picture (.png) with a row an example, original, what is kept, completions; texts (.txt);
+            or one file each (a folder, ending in /).
+        temperature: below 1 it keeps to what is likely, 0 takes the likeliest.
+        top_k: choose among the k likeliest pieces.
+        top_p: choose among the likeliest pieces that have this much of the probability together.
+        beams: of texts: search for the likeliest ends with so many beginnings in view.
+        known: from Python: which places are kept instead, bool (N, H, W), (N, T) or whatever the places are.
+        device: auto, cpu, cuda, cuda:1 or mps.
+
+    Raises:
+        UsageError: the run completes nothing, or a number is out of range.
+        DataError: what is given cannot be read, or is not of the run's kind.
+    """
+    from kallima.completing import complete_examples
+    from kallima.decoding import Decoding
+
+    decoding = Decoding(temperature, top_k, top_p, beams)
+    with _world() as world, showing(world) as show:
+        return complete_examples(
+            Run(run),
+            load(run, device=device),
+            given,
+            keep=keep,
+            count=count,
+            examples=examples,
+            condition=condition,
+            seed=seed,
+            out=None if out is None else str(out),
+            decoding=decoding,
+            known=known,
+            progress=lambda done, total: show("completing", done, total),
+        )
 
 
 def evaluate(
@@ -304,6 +387,46 @@ def evaluate(
     return scores
 
 
+def compress(run: str | Path | Run, image: str | Path, out: str | Path, *, device: str = "auto") -> "Compressed":
+    """Compress an image to a file, by a run of an image codec, and say what it cost.
+
+    What was written is read back and held against what was meant before this returns.
+
+    Args:
+        run: the run directory; the same weights are needed to decompress.
+        image: an image file, of any size.
+        out: the file to write, such as photo.klm.
+        device: auto, cpu, cuda, cuda:1 or mps.
+
+    Raises:
+        UsageError: the run is no codec, or the extra `compression` is not installed.
+        DataError: the image cannot be read, is too large, or has colours that the run does not know.
+    """
+    from kallima.compression.files import compress_file
+
+    return compress_file(load(run, device=device), Path(image), Path(out))
+
+
+def decompress(
+    run: str | Path | Run, file: str | Path, out: str | Path | None = None, *, device: str = "auto"
+) -> "np.ndarray":
+    """Turn a compressed file into the image again: uint8 (H, W, C).
+
+    Args:
+        run: the run directory that the file was made with.
+        file: what `compress` wrote.
+        out: where to write the image, as .png.
+        device: auto, cpu, cuda, cuda:1 or mps.
+
+    Raises:
+        UsageError: as for `compress`, or `out` does not end in .png.
+        DataError: the file is damaged, cut short, or was made with other weights.
+    """
+    from kallima.compression.files import decompress_file
+
+    return decompress_file(load(run, device=device), Path(file), None if out is None else Path(out))
+
+
 def report(run: str | Path | Run) -> Path:
     """Write the run's report.html, one file that needs no network, and return its path.
 
@@ -351,7 +474,7 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
     from kallima.evaluation.sets import Truth
     from kallima.reporting.grid import save_picture
     from kallima.sampling.drawing import draw
-    from kallima.system import capabilities
+    from kallima.system import Completes, capabilities
     from kallima.training.loop import Watch, fit
     from kallima.training.shipping import ship
 
@@ -359,14 +482,18 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
         drawn = picture_of(system, dataset, step, seed=job.training.seed)
         if drawn is not None:
             save_picture(run.path / "samples" / f"{step:08d}.png", drawn)
+        written = texts_of(system, seed=job.training.seed)
+        if written is not None:
+            write_whole(run.path / "samples" / f"{step:08d}.txt", written.encode())
 
     def score(system: "System") -> tuple[dict[str, float], bool]:
-        scores = judge(
-            draw(system, QUICK, seed=job.training.seed),
-            Truth(dataset, dataset),
-            metrics=[HEADLINE["points" if "points" in dataset.spec else "image"]],
-            seed=job.training.seed,
-        )
+        truth = Truth(dataset, dataset)
+        if dataset.spec.medium in HEADLINE and not isinstance(system, Completes):
+            made = draw(system, QUICK, seed=job.training.seed)
+            scores = judge(made, truth, metrics=[HEADLINE[dataset.spec.medium]], seed=job.training.seed)
+        else:
+            how: dict[str, Any] = {"seed": job.training.seed, "device": str(trainer.device), "metrics": ["nll"]}
+            scores = judge_run(system, truth, lambda count: draw(system, count, seed=job.training.seed), **how)
         return {score.metric: score.value for score in scores}, scores[0].direction == "lower"
 
     watch = Watch(picture, score, doctor_of(job, dataset, trainer.device))

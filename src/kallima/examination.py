@@ -100,7 +100,7 @@ def reference(dataset: Any, device: "torch.device", job: Job | None = None) -> "
     if job is not None and dataset.split == "train" and "test" in splits and len(dataset) <= UNSEEN_LIMIT:
         from kallima.evaluation.sets import open_data
 
-        own = {name: getattr(job.data, name) for name in ("key", "size", "crop", "channels", "skip_bad")}
+        own = job.data.beside_name()
         with suppress(DataError):  # it is not what is trained on: broken files there stop nothing
             apart = open_data(job.data.data, split="test", **own)
             # whole batches: a discriminator may judge its examples in packs

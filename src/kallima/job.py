@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kallima import __version__
 from kallima.arguments import coerce, from_options
 from kallima.data.opening import EMBEDDED, open_source
-from kallima.data.spec import Image, Spec
+from kallima.data.spec import Audio, Image, Spec
 from kallima.errors import RunError, UsageError, did_you_mean
 from kallima.options import DataOptions, TrainingOptions
 from kallima.recipe import Recipe, get_recipe
@@ -73,7 +73,8 @@ class Job:
             recipe = get_recipe(manifest["recipe"])
             arguments = recipe.resolve(manifest["arguments"])
             source = manifest["source"]
-            view = {name: source[name] for name in ("key", "size", "crop", "channels", "skip_bad")}
+            known = [field.name for field in dataclasses.fields(DataOptions) if field.name != "data"]
+            view = {name: source[name] for name in known if name in source}  # older runs know fewer
             data = DataOptions(source["name"], **view)
             return cls(recipe, arguments, data, TrainingOptions(**manifest["training"]))
         except (UsageError, TypeError, KeyError) as error:
@@ -98,20 +99,23 @@ class Job:
             DataError: the data is broken, or lacks what the recipe needs.
         """
         from kallima.data.dataset import prepare
-        from kallima.data.images import View
+        from kallima.data.view import View
 
-        source = open_source(self.data.data, key=self.data.key)
-        view = View(self.data.size, self.data.crop, self.data.channels)
-        dataset = prepare(source, view, skip_bad=self.data.skip_bad, progress=progress)
+        view = self.data.beside_name()
+        key, skip_bad = view.pop("key"), view.pop("skip_bad")
+        dataset = prepare(open_source(self.data.data, key=key), View(**view), skip_bad=skip_bad, progress=progress)
         self.recipe.check(dataset.spec)
         return dataset
 
     def looking_at(self, data: str | Path, spec: Spec) -> "Job":
-        """Return the job with other data, seen so that its images have the size and channels of `spec`."""
+        """Return the job with other data, seen so that it is as `spec` says: its images, its sounds."""
         image = spec.get("image")
         view: dict[str, Any] = {"key": None}
         if isinstance(image, Image):
             view |= {"size": image.height, "channels": image.channels}
+        audio = spec.get("audio")
+        if isinstance(audio, Audio) and audio.rate and audio.samples:
+            view |= {"rate": audio.rate, "seconds": audio.samples / audio.rate}
         return dataclasses.replace(self, data=dataclasses.replace(self.data, data=str(data), **view))
 
     def identity(self, dataset: "Dataset") -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kallima.evaluation.reference import Reference
     from kallima.evaluation.score import Score
     from kallima.evaluation.sets import Truth
+    from kallima.evaluation.text.corpus import Texts
     from kallima.training.distribution import World
 
 
@@ -46,7 +47,7 @@ def judge(
     if features == "auto" and isinstance(truth.real, Reference):
         features = _features_of(truth.real, truth.labelled is not None)
     if truth.kind == "text":
-        scores = evaluate_texts(samples, truth.real, metrics=metrics, seed=seed)
+        scores = evaluate_texts([str(text) for text in samples], _texts(truth.real, seed), metrics=metrics, seed=seed)
     elif truth.kind == "points":
         scores = evaluate_points(samples, truth.real, metrics=metrics, seed=seed)
     else:
@@ -83,6 +84,7 @@ def judge_run(
     `options` are those of `judge`. Nothing is drawn where no metric judges samples.
     """
     from kallima.evaluation.systems import Subject, divide, evaluate_system
+    from kallima.system import Completes
     from kallima.training.precision import choose_device
 
     world = options.get("world")
@@ -96,12 +98,34 @@ def judge_run(
         progress=progress,
     )
     own, of_samples = divide(metrics, subject)
+    if of_samples is None and (truth.kind not in JUDGED or isinstance(system, Completes)):
+        of_samples = []  # nothing judges samples of this kind, or they are slow to draw: only where they are asked for
     scores = evaluate_system(subject, own)
     if of_samples is None or of_samples:
         made = draw(count or JUDGED[truth.kind])
         options |= {"metrics": of_samples, "seed": seed, "device": device, "progress": progress}
+        if truth.kind == "text":
+            made, told = _written(made)
+            options["notes"] = (*options.get("notes", ()), *told)
         scores = judge(made, truth, **options) + scores
     return scores
+
+
+def _written(made: Any) -> tuple[list[str], list[str]]:
+    """Return the texts that are not empty, and a note on the others: of nothing no metric can say anything."""
+    texts = [text for text in made if text.strip()]
+    empty = len(made) - len(texts)
+    return texts, [f"{empty:,} of {len(made):,} samples are empty, and left out"] if empty else []
+
+
+def _texts(real: Any, seed: int) -> "Texts":
+    """Return the texts of a data set, up to 10,000 of them, as they are judged."""
+    from kallima.evaluation.examples import draw as choose
+    from kallima.evaluation.text.corpus import Texts
+
+    if isinstance(real, Texts):
+        return real
+    return Texts(real.texts(choose(real, seed)), real.name, real.split)
 
 
 def _features_of(reference: "Reference", labelled: bool) -> str:
@@ -156,7 +180,7 @@ def truth_of_run(
     from kallima.evaluation.sets import Truth, held_out_of, open_data, open_truth
     from kallima.evaluation.text.corpus import holds_texts
 
-    if holds_texts(data, options.get("key")):
+    if holds_texts(data, options.get("key")) and spec.medium != "text":
         raise DataError(f"{data if isinstance(data, (str, Path)) else 'the data'} is text, and the run makes none")
     if holds_statistics(data, options.get("key")) and "image" not in spec:
         raise DataError(f"{data} holds statistics of images, and the run makes none")
@@ -168,6 +192,8 @@ def truth_of_run(
         return Truth(trained_on, trained_on, held_out_of(trained_on, name, metrics, seed, **own))
     if data is None:
         return Truth(open_data(name, split=split, **own), trained_on)
+    if spec.medium == "text" and isinstance(data, (str, Path)):
+        return Truth(job.looking_at(data, spec).dataset(progress), trained_on)
     if not isinstance(data, (str, Path)) or holds_statistics(data, options.get("key")):
         return Truth(open_truth(data, split=split, **options).real, trained_on)
     seen = dataclasses.asdict(job.looking_at(data, spec).data) | dict(options)
@@ -201,4 +227,4 @@ def showing(world: "World") -> "Iterator[Callable[[str, int, int], None]]":
             bar.close()
 
 
-JUDGED = {"image": 10_000, "points": 2_500}  # how many samples of a run a score rests on
+JUDGED = {"image": 10_000, "points": 2_500, "text": 500}  # how many samples of a run a score rests on

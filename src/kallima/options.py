@@ -3,8 +3,8 @@
 Plain data without torch: the command line is generated from these classes, and run.json keeps them.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from kallima.errors import UsageError
 
@@ -14,7 +14,8 @@ class DataOptions:
     """Which data, and how its examples are looked at."""
 
     data: str
-    """An embedded set (see `kallima data list`), a folder of images, or an .npz, .npy, idx, .tar or .tar.gz file."""
+    """An embedded set (see `kallima data list`), a folder of images or sounds, or a file: .npz, .npy, idx, .tar,
+    .tar.gz or .txt."""
     key: str | None = None
     """Which array of an .npz to read, where its names don't say."""
     size: int | None = None
@@ -23,8 +24,22 @@ class DataOptions:
     """How an image becomes square: cut out its centre or a random part, or stretch it (none)."""
     channels: Literal[1, 3, 4] | None = None
     """1 for grey, 3 for RGB, 4 for RGBA; without it the images keep theirs."""
+    rate: int | None = None
+    """Samples a second of the sounds; without it the commonest of their own."""
+    seconds: float | None = None
+    """Length of the sounds: longer ones are cut, shorter ones end in silence; without it that of the longest."""
+    tokens: Literal["character", "word"] | None = None
+    """What texts are made of; without it characters."""
+    length: int | None = None
+    """Codes of a text, its end among them: what is longer is cut; without it those of the longest, at most 1,024."""
+    vocabulary: int | None = None
+    """How many tokens, the most frequent, have a code of their own; without it 10,000."""
     skip_bad: bool = False
     """Go on without the files that cannot be read, instead of stopping with their list."""
+
+    def beside_name(self) -> dict[str, Any]:
+        """Return all but the name of the data, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "data"}
 
 
 @dataclass(frozen=True)

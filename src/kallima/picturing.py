@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kallima.data.dataset import Dataset
-    from kallima.system import Judges, KnowsItsBest, System
+    from kallima.system import Completes, Judges, KnowsItsBest, System
 
-PICTURED = {"image": 64, "points": 2_500}  # how many samples a picture holds
+PICTURED = {"image": 64, "points": 2_500, "video": 8, "audio": 8}  # how many samples a picture holds
+SLOW = 16  # of those that are made piece by piece
 ACROSS = 10  # samples of each condition
+WRITTEN = 16  # texts, those of all conditions together
 GRID = 96  # fields are judged at so many points a side
 BINS = 64
 HEADROOM = 2.2  # times the data's highest density: what is made of half of its modes is twice as high there
@@ -27,20 +29,26 @@ def picture_of(system: "System", dataset: "Dataset", step: int, *, seed: int) ->
     """Draw the system as it stands after `step` steps; None where it has nothing to show.
 
     What a system illustrates itself comes first; then, on points of one or two dimensions, samples with what its
-    discriminator thinks of every place; then samples alone, the same latents each time, with a row a condition.
+    discriminator thinks of every place; then samples alone, the same latents each time, with a row a condition; of what
+    draws nothing but goes on from beginnings, what it makes of those of the data.
     """
     from kallima.reporting.export import sheet
     from kallima.reporting.figure import draw_figure
     from kallima.reporting.grid import image_grid
     from kallima.sampling.drawing import draw, draw_rows
-    from kallima.system import Conditional, Illustrates, Judges, Samples
+    from kallima.system import Completes, Conditional, Illustrates, Judges, Samples
 
     density = _density(dataset)
     if isinstance(system, Illustrates):
         return draw_figure(system.illustrate(density), f"step {step:,}")
+    medium = dataset.spec.medium
     if not isinstance(system, Samples):
-        return None
-    if "points" not in dataset.spec:
+        return _of_completions(system, dataset, seed) if medium == "video" and isinstance(system, Completes) else None
+    if medium in ("video", "audio", "text"):
+        return _of_other_media(system, medium, seed)
+    if medium == "image":
+        if isinstance(system, Completes) and not isinstance(system, Conditional):
+            return sheet(draw(system, SLOW, seed=seed))
         if isinstance(system, Conditional):
             return image_grid(draw_rows(system, ACROSS, system.conditions.shown(), seed=seed), columns=ACROSS)
         return sheet(draw(system, PICTURED["image"], seed=seed))
@@ -49,6 +57,57 @@ def picture_of(system: "System", dataset: "Dataset", step: int, *, seed: int) ->
         show = on_a_line if samples.shape[1] == 1 else in_the_plane
         return draw_figure(show(system, samples, reference, density), f"step {step:,}")
     return sheet(samples, reference)
+
+
+def _of_other_media(system: "System", medium: str, seed: int) -> "Image.Image | None":
+    """Draw some samples of videos or sounds; texts have no picture."""
+    from kallima.data.spec import Audio
+    from kallima.reporting.export import sheet
+    from kallima.sampling.drawing import draw
+
+    if medium == "text":
+        return None
+    field = system.spec[medium]
+    return sheet(draw(system, PICTURED[medium], seed=seed), rate=field.rate if isinstance(field, Audio) else None)
+
+
+def _of_completions(system: "Completes", dataset: "Dataset", seed: int) -> "Image.Image":
+    """Draw some of the data's videos, and below each what the system makes of its first half."""
+    import torch
+
+    from kallima.data.batch import Batch, as_batch
+    from kallima.reporting.export import sheet
+    from kallima.sampling.drawing import places_of, to_units
+
+    device = system.device  # type: ignore[attr-defined]  # every system has one
+    batch = as_batch(dataset.read(np.arange(min(PICTURED["video"] // 2, len(dataset)))))
+    given = batch["video"].to(device)
+    known = torch.zeros(len(given), *places_of(dataset.spec["video"]), dtype=torch.bool, device=device)
+    known[:, : given.shape[1] // 2] = True
+    conditions = getattr(system, "conditions", None)
+    told = None if conditions is None else conditions.vectors(Batch({n: v.to(device) for n, v in batch.fields.items()}))
+    made = system.complete(given, known, condition=told, rng=torch.Generator().manual_seed(seed))
+    pairs = torch.stack([given, made], 1).flatten(0, 1)
+    return sheet(to_units(pairs, dataset.spec))
+
+
+def texts_of(system: "System", *, seed: int) -> str | None:
+    """Let the system write some texts, the same draws each time: one a line, after what was asked for and a tab.
+
+    None where it makes no texts.
+    """
+    from kallima.sampling.drawing import draw, draw_rows
+    from kallima.system import Conditional, Samples
+
+    if not isinstance(system, Samples) or system.spec.medium != "text":
+        return None
+    if not isinstance(system, Conditional):
+        return "".join(f"{text}\n" for text in draw(system, WRITTEN, seed=seed))
+    rows = system.conditions.shown(most=4)
+    each = WRITTEN // len(rows)
+    asked = [system.conditions.say(row) for row in rows for _ in range(each)]
+    texts = draw_rows(system, each, rows, seed=seed)
+    return "".join(f"{asked_for}\t{text}\n" for asked_for, text in zip(asked, texts, strict=True))
 
 
 def on_a_line(system: "Judges", samples: np.ndarray, reference: np.ndarray, density: LogDensity | None) -> Figure:

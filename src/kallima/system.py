@@ -12,6 +12,7 @@ from kallima.conditions import Conditions
 from kallima.data.batch import Batch
 from kallima.data.portion import Portion
 from kallima.data.spec import Spec
+from kallima.decoding import PLAIN, Decoding
 from kallima.figures import Figure, LogDensity
 
 Terms = dict[str, Tensor]
@@ -117,7 +118,8 @@ class Samples(Protocol):
     """Draws new examples."""
 
     def sample(self, count: int, *, rng: torch.Generator | None = None) -> Tensor:
-        """Return `count` examples on the system's device: images (count, C, H, W) in [-1, 1], points (count, D).
+        """Return `count` examples on the system's device, as in a batch: images (count, C, H, W) in [-1, 1], points
+        (count, D), sounds (count, T) in [-1, 1], texts as codes (count, L), videos (count, T, C, H, W) in [-1, 1].
 
         `rng` is a generator on the CPU (draws are the same on every device); None uses the default one.
         """
@@ -155,6 +157,33 @@ class Conditional(Protocol):
 
 
 @runtime_checkable
+class Completes(Protocol):
+    """Makes examples component by component, each with what came before in view, and so goes on from any beginning.
+
+    Components are the places of an example in the order in which they are made: the pixels of images (H, W) row by row,
+    of videos (T, H, W) frame by frame, the samples of sounds (T,), the codes of texts (L,).
+    """
+
+    def complete(
+        self,
+        examples: Tensor,
+        known: Tensor,
+        *,
+        condition: Tensor | None = None,
+        rng: torch.Generator | None = None,
+        decoding: Decoding = PLAIN,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Return examples (N, ...) whose components are those of `examples` where `known`, and drawn elsewhere.
+
+        `known` is bool (N, *places), any set of places: those given after a place that is drawn have no say in it.
+        `condition` is what a conditional system is told, (N, K), `rng` a generator on the CPU. `progress` is told how
+        many of the components are done, of how many.
+        """
+        ...
+
+
+@runtime_checkable
 class Encodes(Protocol):
     """Describes examples by codes."""
 
@@ -172,6 +201,37 @@ class Reconstructs(Protocol):
 
     def reconstruct(self, examples: Tensor) -> Tensor:
         """Return what becomes of examples (N, …): (N, …) likewise."""
+        ...
+
+
+@runtime_checkable
+class Compresses(Protocol):
+    """Says an image in whole numbers, part after part, and before each part how likely its numbers are.
+
+    Whoever writes and whoever reads asks the same of `expect`, in the same order, and it answers from whole numbers
+    alone: so both see the same frequencies, wherever they are.
+    """
+
+    def tables(self) -> Sequence[tuple[int, Tensor]]:
+        """Return the tables of frequencies: the smallest value, and int64 (n + 1,) of it and those that follow.
+
+        The last frequency is that of all values that are not in the table; none is 0, and all tables have one sum.
+        """
+        ...
+
+    def describe(self, image: Tensor) -> list[Tensor]:
+        """Return the parts of one image (1, C, H, W) of any size, int64 tensors on the CPU."""
+        ...
+
+    def expect(self, said: Sequence[Tensor], height: int, width: int) -> Tensor | None:
+        """Return which table each number of the next part comes from, int64 of its shape, given the parts so far.
+
+        None after the last part of an image of this size.
+        """
+        ...
+
+    def depict(self, said: Sequence[Tensor], height: int, width: int) -> Tensor:
+        """Return the image (1, C, H, W) in [-1, 1] that these parts describe."""
         ...
 
 
@@ -245,8 +305,8 @@ def capabilities(system: System) -> list[str]:
 
 
 CAPABILITIES: tuple[type, ...] = (
-    *(Samples, Conditional, Decodes, Encodes, Reconstructs, ScoresLikelihood, Classifies, Clusters),
-    *(Judges, KnowsItsBest, Illustrates),
+    *(Samples, Conditional, Completes, Decodes, Encodes, Reconstructs, Compresses, ScoresLikelihood),
+    *(Classifies, Clusters, Judges, KnowsItsBest, Illustrates),
 )
 
 
@@ -254,6 +314,8 @@ __all__ = [
     "Batch",
     "Classifies",
     "Clusters",
+    "Completes",
+    "Compresses",
     "Conditional",
     "Decodes",
     "Encodes",

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from kallima.arguments import REQUIRED, Parameter, from_options
 from kallima.cli.output import emit, emit_json, is_first, messages, table
 from kallima.cli.parsing import JSON, Command
-from kallima.data.spec import Attributes, Field, Image, Label, Points, Values
+from kallima.data.spec import Attributes, Audio, Field, Image, Label, Points, Text, Values, Video
 from kallima.errors import UsageError
 from kallima.options import DataOptions
 
 if TYPE_CHECKING:
     from kallima.data.dataset import Dataset
 
+_COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 NAMED = 5  # classes and attributes that are named before "…"
 
 Progress = Callable[[int, int], None]
@@ -38,40 +39,50 @@ def _check(*, source: str, key: str | None = None, split: str = "train", json: b
     from kallima.data.source import Problem
 
     opened = open_source(source, split=split, key=key)
-    problems = []
+    problems, silent = [], 0
     with _progress("checking") as progress:
         for done, example in enumerate(opened.examples(), start=1):
             if isinstance(example, Problem):
                 problems.append(example)
+            elif "audio" in example:
+                silent += not example["audio"].any()
             progress(done, len(opened))
     usable = len(opened) - len(problems)
     if json:
         listed = [{"path": problem.path, "problem": problem.problem} for problem in problems]
-        emit_json({"usable": usable, "problems": listed})
+        emit_json({"usable": usable, "problems": listed, **({"silent": silent} if "audio" in opened.fields else {})})
     else:
         for problem in problems:
             emit(f"{problem.path}: {problem.problem}")
         fields = "; ".join(f"{name}: {_in_words(field)}" for name, field in opened.fields.items())
         emit(f"{usable:,} of {len(opened):,} examples can be used ({fields})")
+        if silent:
+            emit(f"{silent:,} of them {'are' if silent > 1 else 'is'} silent from start to end")
     return 1 if problems else 0
 
 
-def _show(*, source: str, out: str, count: int = 64, seed: int = 0, **view: Any) -> int:
+def _show(*, source: str, out: str | None = None, count: int = 64, seed: int = 0, **view: Any) -> int:
     import numpy as np
 
-    from kallima.reporting.grid import image_grid, point_plot, save_picture
+    from kallima.reporting.export import sheet
+    from kallima.reporting.grid import save_picture
 
     if count < 1:
         raise UsageError(f"--count must be at least 1, not {count}")
     dataset = _prepared(source, **view)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:count])
-    fields = dataset.read(chosen)
-    points = dataset.spec.get("points")
-    if isinstance(points, Points):
-        picture = point_plot(fields["points"].numpy() * (points.scale or 1) + (points.offset or 0))
-    else:
-        picture = image_grid(fields["image"].numpy())
-    save_picture(Path(out), picture)
+    medium = dataset.spec.medium
+    if medium == "text":
+        if out is not None:
+            raise UsageError("texts are printed: leave --out out")
+        emit("\n".join(dataset.texts(chosen)))
+        return 0
+    if out is None:
+        raise UsageError("--out is missing: the picture to write, a .png")
+    field, shown = dataset.spec[medium], dataset.read(chosen)[medium].numpy()
+    if isinstance(field, Points):
+        shown = shown * (field.scale or 1) + (field.offset or 0)
+    save_picture(Path(out), sheet(shown / 32768, rate=field.rate) if isinstance(field, Audio) else sheet(shown))
     emit(out)
     return 0
 
@@ -109,8 +120,8 @@ def _prepared(
     source: str, *, split: str = "train", key: str | None = None, skip_bad: bool = False, **view: Any
 ) -> "Dataset":
     from kallima.data.dataset import prepare
-    from kallima.data.images import View
     from kallima.data.opening import open_source
+    from kallima.data.view import View
 
     opened = open_source(source, split=split, key=key)
     with _progress("preparing") as progress:
@@ -134,8 +145,16 @@ def _progress(what: str) -> Iterator[Progress]:
 def _in_words(field: Field) -> str:
     match field:
         case Image(channels, height, width):
-            colours = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
+            colours = _COLOURS[channels]
             return f"{colours}, {width}×{height}" if height and width else f"{colours}, of different sizes"
+        case Video(frames, channels, height, width):
+            return f"{_COLOURS[channels]}, {frames} frames of {width}×{height}"
+        case Audio(rate, samples):
+            rates = f"{rate:,} samples a second" if rate else "of different rates"
+            alike = f"{samples / rate:.3g} seconds" if samples and rate else "of different lengths"
+            return f"{rates}, {alike}"
+        case Text(tokens, vocabulary, length) if tokens and length:
+            return f"up to {length - 1:,} {tokens}s, of {len(vocabulary):,}"
         case Label(names):
             return f"{len(names)} classes, {_some(names)}"
         case Attributes(names) | Values(names):
@@ -154,7 +173,7 @@ SOURCE = replace(_SOURCE, name="source", positional=True)
 SPLIT = Parameter("split", str, "train", "Which part of the data, where it has several.")
 KEY = next(option for option in _VIEW if option.name == "key")
 PICTURE = [
-    Parameter("out", str, REQUIRED, "The picture to write, a .png."),
+    Parameter("out", str | None, None, "The picture to write, a .png: spectrograms of sounds, a row a video."),
     Parameter("count", int, 64, "How many examples to draw."),
     Parameter("seed", int, 0, "Decides which."),
 ]
@@ -182,7 +201,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], Command]] = {
         *(SOURCE, SPLIT, KEY, JSON),
     ),
     "data show": lambda words: _command(
-        "show", "Draw some examples as a training would see them.", _show, SOURCE, *PICTURE, SPLIT, *_VIEW
+        "show",
+        "Draw some examples as a training would see them; texts are printed.",
+        _show,
+        SOURCE,
+        *PICTURE,
+        SPLIT,
+        *_VIEW,
     ),
     "data prepare": lambda words: _command(
         "prepare",

@@ -154,8 +154,27 @@ def _sample_command() -> Command:
     return replace(made, groups={"options": needed})
 
 
+def _complete(*, run: str, given: str, out: str | None = None, **options: Any) -> int:
+    made = api.complete(run, given, out=out, **options)
+    if out is not None:
+        emit(out)
+    elif made.dtype == object:
+        emit("\n".join(map(str, made.reshape(-1))))
+    else:
+        raise UsageError("say where the completions go: --out completed.png")
+    return 0
+
+
+def _complete_command() -> Command:
+    made = command("complete", api.complete, _complete)
+    own = [replace(p, hint=str, positional=True) if p.name in ("run", "given") else p for p in made.parameters]
+    own = [replace(p, hint=str | None) if p.name == "condition" else p for p in own if p.name != "known"]
+    return replace(made, groups={"options": own})
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], Command]] = {
     "train": train,
+    "complete": lambda words: _complete_command(),
     "resume": lambda words: command("resume", api.resume, _resume, JSON),
     "sample": lambda words: _sample_command(),
     "evaluate": lambda words: _evaluate_command(),

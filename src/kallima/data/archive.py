@@ -1,4 +1,4 @@
-"""A tar or tar.gz of images. Members are read into memory one by one; nothing is ever unpacked to disk."""
+"""A tar or tar.gz of images or sounds. Members are read into memory one by one; nothing is ever unpacked to disk."""
 
 import gzip
 import hashlib
@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Self, cast
+from typing import IO, Any, Self, cast
 
 from kallima.data.fingerprint import content_fingerprint, remember, stamp
-from kallima.data.images import SUFFIXES, Survey, decode, measure
-from kallima.data.metadata import SPLIT_FOLDERS, TABLE_LIMIT, TABLES, Table, list_images, read_table
+from kallima.data.images import Survey
+from kallima.data.kinds import IMAGES, SOUNDS, field_of, kind_of, prevailing
+from kallima.data.metadata import SPLIT_FOLDERS, TABLE_LIMIT, TABLES, Table, list_files, read_table
+from kallima.data.sound import Hearing
 from kallima.data.source import Example, Problem, Source
 from kallima.data.spec import Field
 from kallima.errors import DataError
@@ -22,6 +24,7 @@ MEMBER_LIMIT = 1 << 28
 """Members of more bytes are refused: each is held in memory."""
 
 _TABLE_SUFFIXES = (".csv", ".jsonl")
+_WITHOUT = f"holds no images ({IMAGES.endings}) and no sounds ({SOUNDS.endings})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +57,18 @@ _ReadError = tarfile.ReadError  # fromtarfile's argument hides the module
 _FAILURES = (tarfile.TarError, EOFError, OSError, zlib.error)
 
 
-class ImageArchive(Source):
-    """The images in a tar, in the order in which they lie there; `kallima.data.metadata` tells what else they get.
+class Archive(Source):
+    """The images or sounds in a tar, whichever are more, in the order in which they lie there.
 
-    The table is `metadata.csv` or `.jsonl` inside, else the only other .csv inside, else one beside the archive: the
-    one of the same name, or the only one there; tables without a name column that matches members are passed over. A
-    folder around all members counts for nothing. Links and members over `MEMBER_LIMIT` are problems. Member names are
-    looked at and never used as paths.
+    `kallima.data.metadata` tells what else they get. The table is `metadata.csv` or `.jsonl` inside, else the only
+    other .csv inside, else one beside the archive: the one of the same name, or the only one there; tables without a
+    name column that matches members are passed over. A folder around all members counts for nothing. Links and members
+    over `MEMBER_LIMIT` are problems. Member names are looked at and never used as paths.
 
     Raises:
-        DataError: the archive is missing or damaged, or holds no images; there is no such split; a table is damaged or
-            says of some images what it does not say of others.
+        DataError: the archive is missing or damaged, or holds neither; there is no such split; a table is damaged or
+            says of some files what it does not say of others.
+        UsageError: the package that reads such sounds is not installed.
     """
 
     def __init__(self, path: Path | str, split: str = "train"):
@@ -72,24 +76,28 @@ class ImageArchive(Source):
         self.name, self.split = str(self.path), split
         members, tables, damage = _scan(self.path)
         if not members:
-            raise DataError(f"{path} {damage or 'holds no images (.png, .jpg and the like)'}")
+            raise DataError(f"{path} {damage or _WITHOUT}")
+        kind = self._kind = prevailing(member.name for member in members)
+        members = [member for member in members if kind.holds(member.name)]
         around = _folder_around([member.name for member in members])
         names = [member.name[len(around) :] for member in members]
         table, sibling = self._table(tables, around, names)
         self._damage = damage
-        self._listing = list_images(names, table, split, str(path))
+        self._listing = list_files(names, table, split, str(path), kind.noun)
         self._members = [None if at is None else members[at] for at in self._listing.positions]
         self.splits = self._listing.splits
         self._stamps = [stamp("", file.stat()) for file in (self.path, sibling) if file is not None]
-        self.survey = Survey.from_json(remember(f"survey {self.name} {split}", self._stamps, self._survey))
-        self.fields: Mapping[str, Field] = {"image": self.survey.image, **self._listing.fields}
+        seen = kind.survey.from_json(remember(f"{kind.noun} in {self.name} {split}", self._stamps, self._survey))
+        self.survey = seen if isinstance(seen, Survey) else None
+        self.hearing = seen if isinstance(seen, Hearing) else None
+        self.fields: Mapping[str, Field] = {kind.name: field_of(seen), **self._listing.fields}
 
     def __len__(self) -> int:
         return len(self._members) + bool(self._damage)
 
     @abstractmethod
     def contents(self) -> Iterator[bytes | Problem]:
-        """Yield the bytes of every image in order."""
+        """Yield the bytes of every file in order."""
 
     def examples(self) -> Iterator[Example | Problem]:
         """Yield every example in order, and at the end what is wrong with the archive, if anything is."""
@@ -115,19 +123,19 @@ class ImageArchive(Source):
         return content_fingerprint(listing.fields, entries)
 
     def _survey(self) -> object:
-        def shape(index: int, content: bytes | Problem) -> tuple[int, int, int] | Problem:
+        def measure(index: int, content: bytes | Problem) -> Any | Problem:
             try:
-                return content if isinstance(content, Problem) else measure(content)
+                return content if isinstance(content, Problem) else self._kind.measure(content)
             except DataError as error:
                 return self._problem(index, str(error))
 
-        return Survey.of(shape(index, content) for index, content in enumerate(self.contents())).to_json()
+        return self._kind.gather(measure(index, content) for index, content in enumerate(self.contents()))
 
     def _example(self, index: int, content: bytes | Problem) -> Example | Problem:
         if isinstance(content, Problem):
             return content
         try:
-            return {"image": decode(content), **self._listing.values(index)}
+            return {**self._kind.decode(content), **self._listing.values(index)}
         except DataError as error:
             return self._problem(index, str(error))
 
@@ -147,7 +155,7 @@ class ImageArchive(Source):
         for name in named or (list(tables) if len(tables) == 1 else []):
             table = read_table(tables[name], f"{self.path}:{name}", str(PurePosixPath(name).parent))
             if table is None and named:
-                raise DataError(f"{self.path}:{name} names no files: it needs a column file_name, and a row an image")
+                raise DataError(f"{self.path}:{name} names no files: it needs a column file_name, and a row a file")
             if whole is None or table is None:
                 whole = whole or table
             else:
@@ -169,7 +177,7 @@ class ImageArchive(Source):
         return (table, own[0]) if matches else (None, None)
 
 
-class PlainArchive(ImageArchive):
+class PlainArchive(Archive):
     """A tar, whose members can be read in any order."""
 
     def read(self, index: int) -> Example | Problem:
@@ -179,7 +187,7 @@ class PlainArchive(ImageArchive):
         return self._example(index, self._bytes(index))
 
     def contents(self) -> Iterator[bytes | Problem]:
-        """Yield the bytes of every image in order."""
+        """Yield the bytes of every file in order."""
         return (self._bytes(index) for index in range(len(self._members)))
 
     def _bytes(self, index: int) -> bytes | Problem:
@@ -196,11 +204,11 @@ class PlainArchive(ImageArchive):
         return content if len(content) == member.size else self._problem(index, "is cut short")
 
 
-class CompressedArchive(ImageArchive):
+class CompressedArchive(Archive):
     """A tar.gz, which can only be read from its start."""
 
     def contents(self) -> Iterator[bytes | Problem]:
-        """Yield the bytes of every image in order."""
+        """Yield the bytes of every file in order."""
         index = 0
         try:
             with _opened(self.path) as archive:
@@ -221,11 +229,11 @@ class CompressedArchive(ImageArchive):
             yield self._known_problem(rest) or self._problem(rest, "is cut short")
 
 
-def open_archive(path: Path | str, split: str = "train") -> ImageArchive:
-    """Open a tar or tar.gz of images, whichever its first bytes say.
+def open_archive(path: Path | str, split: str = "train") -> Archive:
+    """Open a tar or tar.gz of images or sounds, whichever its first bytes say.
 
     Raises:
-        DataError: see `ImageArchive`.
+        DataError: see `Archive`.
     """
     try:
         with Path(path).open("rb") as file:
@@ -258,7 +266,7 @@ def _read(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:
 
 
 def _scan(path: Path) -> tuple[list[_Member], dict[str, bytes], str]:
-    """Return the images, the tables, and what is wrong with the archive as a whole."""
+    """Return the images and sounds, the tables, and what is wrong with the archive as a whole."""
     members: list[_Member] = []
     tables: dict[str, bytes] = {}
     try:
@@ -269,7 +277,7 @@ def _scan(path: Path) -> tuple[list[_Member], dict[str, bytes], str]:
                     continue
                 name = "/".join(parts)
                 regular = info.isreg() and not info.issparse()
-                if name.lower().endswith(SUFFIXES):
+                if kind_of(name) is not None:
                     problem = "" if regular else "is a link or another special member, not a file"
                     if info.size > MEMBER_LIMIT:
                         problem = f"is {info.size >> 20:,} MB, more than the limit of {MEMBER_LIMIT >> 20}"
@@ -280,7 +288,11 @@ def _scan(path: Path) -> tuple[list[_Member], dict[str, bytes], str]:
         if not members:
             empty = "is empty" if path.stat().st_size == 0 else f"is no tar archive that can be read ({error})"
             raise DataError(f"{path} {empty}") from error
-        return members, tables, f"is cut short or damaged after {len(members)} images"
+        return (
+            members,
+            tables,
+            f"is cut short or damaged after {len(members)} {prevailing(each.name for each in members).noun}",
+        )
     return members, tables, ""
 
 

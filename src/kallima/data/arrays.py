@@ -1,14 +1,18 @@
-"""Arrays in an .npz or .npy: points (N, D), or images (N, H, W), (N, H, W, C) or (N, C, H, W), and what they are of.
+"""Arrays in an .npz or .npy: points (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), or videos (N, T, H, W, C).
+
+Beside them may lie what they are of.
 
 What the numbers of images mean follows from their type and, over all splits together, their range:
 
 - uint8 as they are; booleans 0 and 255;
 - other whole numbers: within [0, 255] as they are; uint16 beyond that v / 257, rounded;
-- floating point: within [0, 1] v · 255, else within [-1, 1] (v + 1) · 127.5, rounded.
+- floating point: within [0, 1] v · 255, else within [-1, 1] (v + 1) · 127.5, rounded;
+- where the file holds an array `palette` (K, 3) beside them, whole numbers (N, H, W) as places in it.
 """
 
+import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +24,21 @@ from kallima.data.fingerprint import file_digest, remember, stamp
 from kallima.data.images import PIXEL_LIMIT
 from kallima.data.npy import ArrayFile
 from kallima.data.source import Example, Source, demand_split
-from kallima.data.spec import Field, Image, Points
+from kallima.data.spec import Field, Image, Points, Video
 from kallima.errors import DataError, UsageError, did_you_mean
 
-_PAIRS = {"x": "y", "images": "labels"}
+_PAIRS = {"x": "y", "images": "labels", "video": "labels", "index": "labels"}
+_VIDEO = "video"  # of this name, an array (N, T, H, W) is one of grey videos and not of images
+_PALETTE = "palette"
 _BEYOND = 1e-6  # rounding may carry floating-point numbers this far over their range
 
 
 class NpzArrays(Source):
     """One array of examples out of an .npz, and the arrays beside it that tell more of them; or the array in an .npy.
 
-    The examples are `samples`, or `x_train` and `x_test` by split, or `x`, or `images`; the labels `y_train` and
-    `y_test`, `y`, or `labels`: whole numbers or words, which an array `classes` may name. Besides those there may be,
+    The examples are `samples`, or `x_train` and `x_test` by split, or `x`, `images`, `video`, or `index` with its
+    `palette`; the labels `y_train` and `y_test`, `y`, or `labels`: whole numbers or words, which an array `classes` may
+    name. Besides those there may be,
     each with `_train` and `_test` where the examples have it:
 
     - `domain` (N,), like labels, which `domain_names` may name;
@@ -65,14 +72,18 @@ class NpzArrays(Source):
             first = statistics[self.splits[0]]
             self._layout = None
             kind: Field = Points(shape[1], tuple(first.mean), tuple(first.scale))
+        elif (palette := self._read_palette(shape, statistics.values())) is not None:
+            self._layout = _Layout(shape[1], shape[2], palette.shape[1], False)
+            kind = Image(palette.shape[1], shape[1], shape[2], tuple(map(tuple, palette.tolist())))
         else:
-            self._layout = _layout(self._file.where(self._array), shape)
+            self._layout = _layout(self._file.where(self._array), shape, self._array == _VIDEO)
             low, high = (min(s.low for s in statistics.values()), max(s.high for s in statistics.values()))
             self._low, self._high = low, high
             self._demand_known_range()
-            kind = Image(self._layout.channels, self._layout.height, self._layout.width)
+            kind = self._layout.field
         more = {name: companion.field for name, companion in self._companions.items()}
-        self.fields: Mapping[str, Field] = {"points" if len(shape) == 2 else "image": kind, **more}
+        self._name = type(kind).__name__.lower()
+        self.fields: Mapping[str, Field] = {self._name: kind, **more}
 
     def __len__(self) -> int:
         return self._file.headers[self._array].shape[0]
@@ -81,9 +92,8 @@ class NpzArrays(Source):
         """Yield every example in order; a broken array has been refused as a whole."""
         index = 0
         for chunk in self._file.chunks(self._array):
-            name = "points" if self._layout is None else "image"
             for row in chunk.astype(np.float32) if self._layout is None else self._to_bytes(chunk, self._layout):
-                yield {name: row, **{each: companion.of(index) for each, companion in self._companions.items()}}
+                yield {self._name: row, **{each: companion.of(index) for each, companion in self._companions.items()}}
                 index += 1
 
     def fingerprint(self) -> str:
@@ -94,7 +104,8 @@ class NpzArrays(Source):
     def _demand_shape(self, examples: str) -> None:
         shape = self._file.headers[examples].shape
         if len(shape) < 2 or 0 in shape:
-            what = "is empty" if 0 in shape else "is neither points (N, D) nor images (N, H, W) or (N, H, W, C)"
+            known = "points (N, D) nor images (N, H, W) or (N, H, W, C) nor videos (N, T, H, W, C)"
+            what = "is empty" if 0 in shape else f"is neither {known}"
             raise DataError(f"{self._file.where(examples)} has the shape {shape}: it {what}")
         if shape[1:] != self._file.headers[self._array].shape[1:]:
             raise DataError(f"'{examples}' and '{self._array}' in {self.path} differ in the shape of an example")
@@ -117,6 +128,33 @@ class NpzArrays(Source):
             )
         return statistics
 
+    def _read_palette(self, shape: tuple[int, ...], statistics: Iterable["_Statistics"]) -> np.ndarray | None:
+        """Return the colours (K, 3) that the numbers of the images are places in, if they are.
+
+        Raises:
+            DataError: the palette is no list of different colours, or a number is beyond it.
+        """
+        self._palette = None
+        if len(shape) != 3 or _PALETTE not in self._file.headers or self._key is not None:
+            return None
+        where, header = self._file.where(_PALETTE), self._file.headers[_PALETTE]
+        numbers = self._file.headers[self._array].dtype
+        if len(header.shape) != 2 or header.shape[1] not in (1, 3) or not 0 < header.shape[0] <= 1 << 16:
+            raise DataError(f"{where} has the shape {header.shape}: a palette is (K, 3), a colour a row")
+        palette = self._file.load(_PALETTE)
+        if palette.dtype.kind not in "iu" or palette.min() < 0 or palette.max() > 255:
+            raise DataError(f"{where} holds {palette.dtype} numbers that are no colours: save them as uint8")
+        if len(np.unique(palette, axis=0)) < len(palette):
+            raise DataError(f"{where} has a colour twice: each place is to be a colour of its own")
+        highest = int(max(max((int(chunk.max()) for chunk in self._file.chunks(self._array)), default=0), 0))
+        if numbers.kind not in "iu" or min(each.low for each in statistics) < 0 or highest >= len(palette):
+            raise DataError(
+                f"{self._file.where(self._array)} holds {numbers} numbers up to {highest}, and the palette has "
+                f"{len(palette)} colours: number them from 0"
+            )
+        self._palette = palette.astype(np.uint8)
+        return self._palette
+
     def _demand_known_range(self) -> None:
         dtype, low, high = self._file.headers[self._array].dtype, self._low, self._high
         if dtype.kind == "f":
@@ -130,6 +168,8 @@ class NpzArrays(Source):
 
     def _to_bytes(self, chunk: np.ndarray, layout: "_Layout") -> np.ndarray:
         """Turn part of an array into uint8 (n, H, W, C)."""
+        if self._palette is not None:
+            return self._palette[chunk]
         if chunk.dtype.kind == "f":
             values = chunk.astype(np.float32)
             values = values * 255 if self._low >= -_BEYOND else (values + 1) * 127.5
@@ -140,8 +180,10 @@ class NpzArrays(Source):
             chunk = ((chunk.astype(np.uint32) + 128) // 257).astype(np.uint8)
         chunk = chunk.astype(np.uint8, copy=False)
         if layout.channels_first:
-            chunk = np.ascontiguousarray(chunk.transpose(0, 2, 3, 1))
-        return chunk.reshape(-1, layout.height, layout.width, layout.channels)
+            chunk = np.ascontiguousarray(np.moveaxis(chunk, -3, -1))
+        return chunk.reshape(
+            len(chunk), *([layout.frames] if layout.frames else []), layout.height, layout.width, layout.channels
+        )
 
 
 @dataclass(frozen=True)
@@ -150,10 +192,20 @@ class _Layout:
     width: int
     channels: int
     channels_first: bool
+    frames: int | None = None  # of a video
+
+    @property
+    def field(self) -> Image | Video:
+        if self.frames is None:
+            return Image(self.channels, self.height, self.width)
+        return Video(self.frames, self.channels, self.height, self.width)
 
 
-def _layout(where: str, shape: tuple[int, ...]) -> _Layout:
+def _layout(where: str, shape: tuple[int, ...], video: bool) -> _Layout:
     layout = None
+    if len(shape) == 5 or (video and len(shape) == 4):
+        frame = _layout(where, (shape[0], *shape[2:]), False)
+        return dataclasses.replace(frame, frames=shape[1])
     if len(shape) == 3:
         layout = _Layout(shape[1], shape[2], 1, False)
     elif len(shape) == 4 and shape[3] in (1, 3, 4):
@@ -185,7 +237,7 @@ def _choose(file: ArrayFile, key: str | None) -> dict[str, tuple[str, dict[str, 
     if not chosen and (single := next((x for x in _PAIRS if x in there), None)):
         chosen = {"train": (single, _PAIRS[single], "")}
     if not chosen:
-        names = "samples, x, x_train or images"
+        names = "samples, x, x_train, images or video"
         raise DataError(f"{file.path} has no array {names}: choose one with --key (it holds {held})")
     return {
         split: (x, {name: array for name, array in (("label", y), *_beside(suffix)) if array in there})

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,12 @@ import torch
 from torch import Tensor
 
 from kallima.data.cache import Column, Entry, Writer, entry
-from kallima.data.images import View
+from kallima.data.fingerprint import remember
+from kallima.data.sound import AUDIO_LENGTH, resampled, say_once
 from kallima.data.source import Problem, RandomAccess, Source
-from kallima.data.spec import Attributes, Field, Image, Label, Points, Spec, Text, Values
+from kallima.data.spec import Attributes, Audio, Field, Image, Label, Points, Spec, Text, Values, Video
+from kallima.data.tokens import cut, encode
+from kallima.data.view import View
 from kallima.errors import DataError
 
 PREPARED_LIMIT = 4 << 30
@@ -46,9 +50,10 @@ class Dataset(ABC):
 
     @abstractmethod
     def read(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Tensor]:
-        """Return examples (N,) in stored form, by field name; texts are had from `texts`.
+        """Return examples (N,) in stored form, by field name; texts without codes are had from `texts` alone.
 
-        image: uint8 (N, H, W, C); label: int64 (N,); attributes: float32 (N, A); points (N, D) and values (N, V):
+        image: uint8 (N, H, W, C); video: uint8 (N, T, H, W, C); audio: int16 (N, T), and audio_length: int64 (N,);
+        text: its codes, int64 (N, L); label: int64 (N,); attributes: float32 (N, A); points (N, D) and values (N, V):
         float32, standardised as the spec says. `draws` are random bits, uint64 (N,), that place random crops; without
         them the middle is cut.
 
@@ -81,6 +86,9 @@ class CachedDataset(Dataset):
             name: torch.from_numpy(np.take(column, indices, axis=0)) for name, column in self._entry.arrays.items()
         }
         self._entry.touched(len(indices), self.row_bytes)
+        text = self.spec.get("text")
+        if isinstance(text, Text) and text.tokens:
+            fields["text"] = torch.from_numpy(encode(self.texts(indices), text))
         return _standardised(fields, self.spec)
 
     def texts(self, indices: np.ndarray) -> list[str]:
@@ -104,6 +112,7 @@ class StreamedDataset(Dataset):
     def read(self, indices: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Tensor]:
         """Return examples in stored form; see `Dataset.read`."""
         columns = _columns(self.spec)
+        text = self.spec.get("text")
         rows = []
         for place, index in enumerate(np.asarray(indices)):
             # one generator an example, so that no example's crop depends on its neighbours
@@ -115,6 +124,8 @@ class StreamedDataset(Dataset):
             )
             for name, column in columns.items()
         }
+        if isinstance(text, Text) and text.tokens:
+            fields["text"] = torch.from_numpy(encode([str(row["text"]) for row in rows], text))
         return _standardised(fields, self.spec)
 
     def texts(self, indices: np.ndarray) -> list[str]:
@@ -168,8 +179,8 @@ def prepare(source: Source, view: View, *, skip_bad: bool = False, progress: Pro
     """
     if len(source) == 0:
         raise DataError(f"{source.name} holds no examples")
-    spec = _spec(source, view)
     fingerprint = source.fingerprint()
+    spec = _spec(source, view, fingerprint)
     cropped = _crop(source, view)
     if cropped == "random" and not isinstance(source, RandomAccess):
         raise DataError(
@@ -202,12 +213,43 @@ def prepare(source: Source, view: View, *, skip_bad: bool = False, progress: Pro
     return CachedDataset(source, view, spec, fingerprint, prepared)
 
 
-def _spec(source: Source, view: View) -> Spec:
+def _spec(source: Source, view: View, fingerprint: str) -> Spec:
+    """Return the fields as the view shows them."""
     fields: dict[str, Field] = dict(source.fields)
-    image = fields.get("image")
+    image, text, audio = (fields.get(name) for name in ("image", "text", "audio"))
     if isinstance(image, Image):
-        fields["image"] = view.field(image, getattr(source, "survey", None))
+        fields["image"] = view.field(image, source.survey)
+    if isinstance(audio, Audio):
+        hearing = source.hearing
+        assert hearing is not None
+        if not hearing.rates:
+            raise DataError(
+                f"not one of the sounds can be used ({hearing.problem}): 'kallima data check' tells of each"
+            )
+        fields["audio"] = heard = view.audio_field(audio, hearing.rates, hearing.longest)
+        for change in hearing.changes(heard):
+            say_once(f"{source.name}: {change}")
+    if isinstance(text, Text) and (view.tokens or Spec(fields).medium == "text"):
+        counts, longest = _token_counts(source, view.tokens or "character", fingerprint)
+        fields["text"] = view.text_field(text, counts, longest)
     return Spec(fields)
+
+
+def _token_counts(source: Source, tokens: str, fingerprint: str) -> tuple[dict[str, int], int]:
+    """Return how often each token occurs in a source, and the number of tokens in its longest text."""
+
+    def count() -> tuple[dict[str, int], int]:
+        counts: Counter[str] = Counter()
+        longest = 0
+        for example in source.examples():
+            if not isinstance(example, Problem):
+                found = cut(example["text"], tokens)
+                counts.update(found)
+                longest = max(longest, len(found))
+        return dict(counts), longest
+
+    counts, longest = remember(f"{tokens}s of {fingerprint}", (), count)
+    return counts, longest
 
 
 def _crop(source: Source, view: View) -> str | None:
@@ -233,13 +275,25 @@ def _columns(spec: Spec) -> dict[str, Column]:
                 columns[name] = Column("<f4", (dimensions,))
             case Text():
                 pass
+            case Audio(_, int(samples)):
+                columns[name] = Column("<i2", (samples,))
+                columns[AUDIO_LENGTH] = Column("<i8", ())
+            case Video(frames, channels, height, width):
+                columns[name] = Column("|u1", (frames, height, width, channels))
             case _:
                 raise DataError(f"'{name}' ({type(field).__name__}) cannot be prepared")
     return columns
 
 
 def _viewed(example: dict[str, Any], view: View, spec: Spec, rng: np.random.Generator | None) -> dict[str, Any]:
-    """Return the example with its image as the view shows it, of the size and channels that the spec says."""
+    """Return the example as the view shows it: its image of the size and channels that the spec says, its sound of the
+    rate and length."""
+    audio = spec.get("audio")
+    if isinstance(audio, Audio):
+        assert audio.rate is not None
+        assert audio.samples is not None
+        heard = resampled(example["audio"], example["rate"], audio.rate, audio.samples)
+        example = {**example, "audio": np.pad(heard, (0, audio.samples - len(heard))), AUDIO_LENGTH: len(heard)}
     field = spec.get("image")
     if not isinstance(field, Image):
         return example

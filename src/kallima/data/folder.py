@@ -1,14 +1,17 @@
-"""A folder of images, as deep as it likes, with class subfolders or tables in the "imagefolder" convention."""
+"""A folder of images or sounds, as deep as it likes, with class subfolders or "imagefolder" tables."""
 
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kallima.data.fingerprint import Stamp, content_fingerprint, file_digest, remember, stamp
-from kallima.data.images import SUFFIXES, Survey, decode, measure
-from kallima.data.metadata import TABLE_LIMIT, TABLES, Table, list_images, read_table
+from kallima.data.images import Survey
+from kallima.data.kinds import IMAGES, SOUNDS, field_of, kind_of, prevailing
+from kallima.data.metadata import TABLE_LIMIT, TABLES, Table, list_files, read_table
+from kallima.data.sound import Hearing
 from kallima.data.source import Example, Problem, Source
 from kallima.data.spec import Field
 from kallima.errors import DataError
@@ -20,38 +23,43 @@ _ELSEWHERE = (".npz", ".npy", ".tar", ".tar.gz", ".tgz")  # what can be opened i
 class _Found:
     """What a walk through the folder met, by name relative to it, with slashes."""
 
-    images: dict[str, Stamp] = field(default_factory=dict)
+    files: dict[str, Stamp] = field(default_factory=dict)  # images and sounds
     broken: dict[str, str] = field(default_factory=dict)  # what is wrong with those that have no stamp
     tables: dict[str, Stamp] = field(default_factory=dict)
     openable: list[str] = field(default_factory=list)
     others: int = 0
 
 
-class ImageFolder(Source):
-    """The images below `path`, sorted by their relative path; `kallima.data.metadata` tells what else they get.
+class Folder(Source):
+    """The images or sounds below `path`, whichever are more, sorted by their relative path.
 
-    Hidden files and files that do not end like an image are passed over. Links are followed, each folder once.
-    The folder `train` or `test` at the top, or a table's column `split`, makes `split`.
+    `kallima.data.metadata` tells what else they get. Hidden files and files that do not end like one of them are passed
+    over. Links are followed, each folder once. The folder `train` or `test` at the top, or a table's column `split`,
+    makes `split`.
 
     Raises:
-        DataError: the folder is missing, cannot be opened, or holds no images; there is no such split; a table is
-            damaged or says of some images what it does not say of others.
+        DataError: the folder is missing, cannot be opened, or holds neither; there is no such split; a table is damaged
+            or says of some files what it does not say of others.
+        UsageError: the package that reads such sounds is not installed.
     """
 
     def __init__(self, path: Path | str, split: str = "train"):
         self.root = Path(path).absolute()
         self.name, self.split = str(self.root), split
         found = _walk(self.root)
-        names = sorted({*found.images, *found.broken})
+        kind = self._kind = prevailing([*found.files, *found.broken])
+        names = sorted(name for name in {*found.files, *found.broken} if kind_of(name) in (kind, None))
         if not names:
-            raise DataError(_without_images(path, found))
+            raise DataError(_without_files(path, found))
         self._broken = found.broken
-        self._listing = list_images(names, self._table(found), split, str(path))
+        self._listing = list_files(names, self._table(found), split, str(path), kind.noun)
         self.splits = self._listing.splits
-        self._stamps = [found.images.get(name, (name, -1, 0, 0)) for name in self._listing.names]
+        self._stamps = [found.files.get(name, (name, -1, 0, 0)) for name in self._listing.names]
         self._stamps += found.tables.values()
-        self.survey = Survey.from_json(remember(f"survey {self.name}", self._stamps, self._survey))
-        self.fields: Mapping[str, Field] = {"image": self.survey.image, **self._listing.fields}
+        seen = kind.survey.from_json(remember(f"{kind.noun} in {self.name}", self._stamps, self._survey))
+        self.survey = seen if isinstance(seen, Survey) else None
+        self.hearing = seen if isinstance(seen, Hearing) else None
+        self.fields: Mapping[str, Field] = {kind.name: field_of(seen), **self._listing.fields}
 
     def __len__(self) -> int:
         return len(self._listing.names)
@@ -62,9 +70,14 @@ class ImageFolder(Source):
         if problem is not None:
             return problem
         try:
-            return {"image": decode(path), **self._listing.values(index)}
+            return {**self._kind.decode(path), **self._listing.values(index)}
         except DataError as error:
             return Problem(str(path), str(error))
+
+    def path(self, index: int) -> Path | Problem:
+        """Return where example `index` lies, or what is already known to be wrong with it."""
+        path, problem = self._place(index)
+        return problem or path
 
     def examples(self) -> Iterator[Example | Problem]:
         """Yield every example in order."""
@@ -89,17 +102,17 @@ class ImageFolder(Source):
         return content_fingerprint(listing.fields, entries)
 
     def _survey(self) -> object:
-        def shape(index: int) -> tuple[int, int, int] | Problem:
+        def measure(index: int) -> Any | Problem:
             path, problem = self._place(index)
             try:
-                return problem or measure(path)
+                return problem or self._kind.measure(path)
             except DataError as error:
                 return Problem(str(path), str(error))
 
-        return Survey.of(map(shape, range(len(self)))).to_json()
+        return self._kind.gather(map(measure, range(len(self))))
 
     def _place(self, index: int) -> tuple[Path, Problem | None]:
-        """Return where an image lies, and what is known to be wrong with it."""
+        """Return where a file lies, and what is known to be wrong with it."""
         name = self._listing.names[index]
         path = self.root / name
         if self._listing.positions[index] is None:
@@ -119,7 +132,7 @@ class ImageFolder(Source):
                 raise DataError(f"{path} cannot be read ({error.strerror})") from error
             table = read_table(data, str(path), str(PurePosixPath(name).parent))
             if table is None:
-                raise DataError(f"{path} names no files: it needs a column file_name, and a row an image")
+                raise DataError(f"{path} names no files: it needs a column file_name, and a row a file")
             if whole is None:
                 whole = table
             else:
@@ -142,12 +155,12 @@ def _walk(root: Path) -> _Found:
                     meet(entry, prefix + entry.name)
 
     def meet(entry: os.DirEntry[str], name: str) -> None:
-        is_image = entry.name.lower().endswith(SUFFIXES)
+        known = kind_of(entry.name) is not None
         try:
             if entry.is_dir():
                 enter(entry.path, f"{name}/")
                 return
-            if not is_image and entry.name not in TABLES:
+            if not known and entry.name not in TABLES:
                 found.others += 1
                 if entry.name.lower().endswith(_ELSEWHERE):
                     found.openable.append(name)
@@ -155,8 +168,8 @@ def _walk(root: Path) -> _Found:
             status = entry.stat()
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
                 found.broken[name] = "is not a regular file"
-            elif is_image:
-                found.images[name] = stamp(name, status)
+            elif known:
+                found.files[name] = stamp(name, status)
             else:
                 found.tables[name] = stamp(name, status)
         except OSError as error:
@@ -168,15 +181,15 @@ def _walk(root: Path) -> _Found:
     except FileNotFoundError:
         raise DataError(f"no such folder: {root}") from None
     except NotADirectoryError:
-        raise DataError(f"{root} is a file, not a folder of images") from None
+        raise DataError(f"{root} is a file, not a folder") from None
     except OSError as error:
         raise DataError(f"{root} cannot be opened ({error.strerror})") from error
     return found
 
 
-def _without_images(path: Path | str, found: _Found) -> str:
+def _without_files(path: Path | str, found: _Found) -> str:
     if found.openable:
         return f"{path} holds no images, but {found.openable[0]}: give that file itself"
     if not found.others:
-        return f"{path} is empty: put images there (.png, .jpg and the like)"
-    return f"{path} holds no images (.png, .jpg and the like) among its {found.others} files"
+        return f"{path} is empty: put images there ({IMAGES.endings}) or sounds ({SOUNDS.endings})"
+    return f"{path} holds no images ({IMAGES.endings}) among its {found.others} files, nor sounds ({SOUNDS.endings})"

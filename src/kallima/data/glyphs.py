@@ -118,6 +118,10 @@ class Glyphs(Embedded):
         """Return the face of example `index`, without drawing it."""
         return FACES[int(self._order[index]) // len(CHARACTERS) % len(FACES)]
 
+    def label(self, index: int) -> int:
+        """Return the class of example `index`, without drawing it."""
+        return int(self._order[index]) % len(CHARACTERS)
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of the faces' files, the jitter and some of the pixels drawn.
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image as Pillow
@@ -17,7 +17,7 @@ from PIL import UnidentifiedImageError
 
 from kallima.data.source import Problem
 from kallima.data.spec import Image
-from kallima.errors import DataError, UsageError
+from kallima.errors import DataError
 
 PIXEL_LIMIT = 64_000_000
 """Images of more pixels are refused by their header: a small file can unpack to more than any memory."""
@@ -43,7 +43,8 @@ _UPRIGHT = {  # what undoes each EXIF orientation
     8: Pillow.Transpose.ROTATE_90,
 }
 _GREY = ("L", "LA")
-_NAMES = {1: "grey", 3: "RGB", 4: "RGBA"}
+NAMES = {1: "grey", 3: "RGB", 4: "RGBA"}
+"""What images of so many channels are called."""
 _PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -66,6 +67,37 @@ def decode(data: BinaryIO | Path | bytes) -> np.ndarray:
         pixels = pixels.transpose(_UPRIGHT[orientation])
     array = np.array(pixels)
     return array if array.ndim == 3 else array[:, :, None]
+
+
+def decode_frames(data: BinaryIO | Path | bytes) -> list[np.ndarray]:
+    """Decode all frames of an animation, each as `decode` gives the first; of a still picture there is one.
+
+    Writers join equal frames into one that is shown for longer: where each is shown a whole number of times as long as
+    the shortest, it is that many frames.
+
+    Raises:
+        DataError: as for `decode`; also for more pixels in all frames together than one image may have.
+    """
+    frames: list[np.ndarray] = []
+    shown: list[float] = []
+    with _opened(data) as image:
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            array = np.array(_to_bytes(image))
+            frames.append(array if array.ndim == 3 else array[:, :, None])
+            shown.append(float(image.info.get("duration", 0)))
+            _demand_room(number + 1, image.size)
+        shortest = min(shown)
+        if shortest > 0 and all(each % shortest == 0 for each in shown):
+            times = [int(each / shortest) for each in shown]
+            _demand_room(sum(times), image.size)
+            frames = [frame for frame, count in zip(frames, times, strict=True) for _ in range(count)]
+    return frames
+
+
+def _demand_room(frames: int, size: tuple[int, int]) -> None:
+    if (pixels := frames * size[0] * size[1]) > PIXEL_LIMIT:
+        raise DataError(f"is {pixels:,} pixels in {frames} frames, more than the limit of {PIXEL_LIMIT:,}")
 
 
 def measure(data: BinaryIO | Path | bytes) -> tuple[int, int, int]:
@@ -247,79 +279,6 @@ def _area(size: tuple[int, int]) -> tuple[int, int]:
 
 
 Crop = Literal["centre", "random", "none"]
-
-
-@dataclass(frozen=True)
-class View:
-    """How images are seen: as squares of `size` pixels with `channels` channels (None: as they are).
-
-    `crop` says what becomes of the longer side: "centre" and "random" cut a square out of the image, "none" squeezes
-    the whole into it.
-
-    Raises:
-        UsageError: a value is none that there is.
-    """
-
-    size: int | None = None
-    crop: Crop = "centre"
-    channels: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise UsageError(f"--size must be at least 1, not {self.size}")
-        if self.crop not in get_args(Crop):
-            raise UsageError(f"--crop must be centre, random or none, not '{self.crop}'")
-        if self.channels not in (None, *_NAMES):
-            raise UsageError(f"--channels must be 1 (grey), 3 (RGB) or 4 (RGBA), not {self.channels}")
-
-    def apply(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Turn uint8 (H, W, C) into uint8 (size, size, channels), antialiased by a Lanczos window.
-
-        `rng` places a random crop. Alpha that is dropped is laid over white, alpha that is added is opaque.
-        """
-        if self.channels is not None:
-            image = with_channels(image, self.channels)
-        if self.size is None:
-            return image
-        height, width, channels = image.shape
-        left, top, right, bottom = 0, 0, width, height
-        if self.crop != "none":
-            side = min(height, width)
-            if self.crop == "centre":
-                left, top = (width - side) // 2, (height - side) // 2
-            elif rng is not None:
-                left, top = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
-            else:
-                raise ValueError("a random crop needs rng")
-            right, bottom = left + side, top + side
-        if (right - left, bottom - top) == (self.size, self.size):
-            return image[top:bottom, left:right].copy()
-        picture = Pillow.fromarray(image[:, :, 0] if channels == 1 else image)
-        square = (self.size, self.size)
-        resized = np.array(picture.resize(square, Pillow.Resampling.LANCZOS, box=(left, top, right, bottom)))
-        return resized if resized.ndim == 3 else resized[:, :, None]
-
-    def field(self, image: Image, survey: Survey | None = None) -> Image:
-        """Return the field that images become; `survey` (a source's own) lets the refusals name what there is.
-
-        Raises:
-            DataError: the images differ in size or channels and the view does not choose.
-        """
-        if survey is not None and not survey.channels:
-            raise DataError(f"not one of the images can be used ({survey.problem}): 'kallima data check' tells of each")
-        if self.size is None and (image.height is None or image.width is None):
-            sizes = f" (from {_size(survey.smallest)} to {_size(survey.largest)})" if survey is not None else ""
-            raise DataError(f"the images differ in size{sizes}: choose one with --size 64")
-        if self.channels is None and survey is not None and len(survey.channels) > 1:
-            counts = ", ".join(f"{count} {_NAMES[channels]}" for channels, count in survey.channels.items())
-            raise DataError(f"the images differ in channels ({counts}): choose with --channels 1, 3 or 4")
-        return Image(
-            channels=self.channels or image.channels, height=self.size or image.height, width=self.size or image.width
-        )
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[1]}×{size[0]}"
 
 
 def with_channels(image: np.ndarray, channels: int) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""What is known of images besides their pixels: which split, domain, label, attributes, values and text each has.
+"""What is known of files besides their content: which split, domain, label, attributes, values and text each has.
 
-It comes from tables in the "imagefolder" convention, `metadata.csv` or `metadata.jsonl` with a row an image:
+It comes from tables in the "imagefolder" convention, `metadata.csv` or `metadata.jsonl` with a row a file:
 
-- `file_name` (or `file`) names the image, relative to where the table lies;
+- `file_name` (or `file`) names the file, relative to where the table lies;
 - `split` says which split it belongs to;
-- `label` is its class, `domain` its domain where there are several (unpaired); `text` (or `caption`) its text;
+- `label` (or `class`, or `digit`) is its class, `domain` its domain where there are several (unpaired); `text` (or
+  `caption`) its text;
 - columns that hold nothing but 0 and 1 are yes-or-no attributes, all of them together;
 - a single further column is the label where there is none yet, if it holds whole numbers of which some repeat (an age
   is written 35.0, if it stands alone and is not to be a class);
@@ -12,10 +13,11 @@ It comes from tables in the "imagefolder" convention, `metadata.csv` or `metadat
   deviation over the first split; a column that only numbers the rows, each one more than the last, is none;
 - a further column of few words (at most 64, each in two rows or more on average) is an attribute for each of them: a
   column "hair" gives "blue hair", "red hair" and so on;
-- other columns say nothing that is used.
+- other columns say nothing that is used, nor do those that number the files or group them for a test (`index`, `id`,
+  `fold`) or tell what the files tell themselves (`samples`, `rate`, `seconds`, `duration`).
 
 Without a table the folders tell: `train`, `test` and the like at the top are splits, `trainA`, `trainB`, `testA` and
-the like splits and domains, and where every image lies in one of two or more folders, those are the classes.
+the like splits and domains, and where every file lies in one of two or more folders, those are the classes.
 """
 
 import csv
@@ -39,7 +41,9 @@ TABLE_LIMIT = 1 << 29
 
 _NAME_COLUMNS = ("file_name", "file")
 _TEXT_COLUMNS = ("text", "caption")
-_NAMED = ("split", "label", "domain", *_TEXT_COLUMNS)
+_LABEL_COLUMNS = ("label", "class", "digit")
+_NAMED = ("split", "domain", *_LABEL_COLUMNS, *_TEXT_COLUMNS)
+_BESIDE = ("index", "id", "fold", "samples", "rate", "seconds", "duration")
 MOST_WORDS = 64
 """A column of more different words says nothing that is used."""
 SPLIT_FOLDERS = frozenset({"train", "test", "val", "valid", "validation", "dev"})
@@ -49,7 +53,7 @@ _LARGEST = float(np.finfo(np.float32).max)  # what is larger cannot be stored
 
 @dataclass
 class Table:
-    """Rows by the image's name, cells by column; `where` names the table in messages."""
+    """Rows by the file's name, cells by column; `where` names the table in messages."""
 
     where: str
     rows: dict[str, int] = field(default_factory=dict)
@@ -59,7 +63,7 @@ class Table:
         """Append the rows of another table.
 
         Raises:
-            DataError: both list an image.
+            DataError: both list a file.
         """
         for name, row in other.rows.items():
             if name in self.rows:
@@ -73,10 +77,10 @@ class Table:
 def read_table(data: bytes, where: str, folder: str = "") -> Table | None:
     """Read a table, a .jsonl or a .csv by the end of `where`; its names are relative to `folder`.
 
-    Returns None where no column names the images.
+    Returns None where no column names the files.
 
     Raises:
-        DataError: it is damaged, or lists an image twice.
+        DataError: it is damaged, or lists a file twice.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -135,7 +139,7 @@ def _cell(value: object) -> str:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of one split in order: the position of each among the names given (None: listed but not there), its
+    """The files of one split in order: the position of each among the names given (None: listed but not there), its
     name, and by field what else is known of it."""
 
     names: list[str]
@@ -145,7 +149,7 @@ class Listing:
     columns: dict[str, Sequence[Any] | np.ndarray]
 
     def values(self, index: int) -> dict[str, Any]:
-        """Return the fields of example `index` besides its image."""
+        """Return the fields of example `index` besides its file."""
         return {name: column[index] for name, column in self.columns.items()}
 
     def json_values(self, index: int) -> dict[str, Any]:
@@ -156,13 +160,14 @@ class Listing:
         }
 
 
-def list_images(names: Sequence[str], table: Table | None, split: str, where: str) -> Listing:
-    """Choose the images of `split` out of all `names` (relative, with slashes) and gather what is known of them.
+def list_files(names: Sequence[str], table: Table | None, split: str, where: str, noun: str) -> Listing:
+    """Choose the files of `split` out of all `names` (relative, with slashes) and gather what is known of them.
 
-    Classes and attributes are those of all splits together. `where` names the data in messages.
+    Classes and attributes are those of all splits together. `where` names the data in messages, and `noun` says what
+    the files hold.
 
     Raises:
-        DataError: there is no such split, or some images lack what others have.
+        DataError: there is no such split, or some files lack what others have.
     """
     place_of = _folder_rule(names)
     own_splits = table is not None and "split" in table.columns
@@ -178,13 +183,13 @@ def list_images(names: Sequence[str], table: Table | None, split: str, where: st
         unlisted = [name for name in names if name not in table.rows]
         if unlisted:
             raise DataError(
-                f"{table.where} lists only {len(names) - len(unlisted)} of {len(names)} images, not '{unlisted[0]}': "
-                "list every image, or move the others away"
+                f"{table.where} lists only {len(names) - len(unlisted)} of {len(names)} {noun}, not '{unlisted[0]}': "
+                "list every one, or move the others away"
             )
     everywhere = [*names, *(table.rows if table is not None and own_splits else ())]
     splits = tuple(sorted(set(map(split_of, everywhere)), key=lambda each: (each != "train", each != "test", each)))
     if "" in splits and table is not None:
-        raise DataError(f"{table.where} leaves the split of some images open: fill in its column 'split'")
+        raise DataError(f"{table.where} leaves the split of some {noun} open: fill in its column 'split'")
     demand_split(split, splits, where)
     if "label" not in fields and (classes := _folder_classes(place_of(name).inner for name in names)):
         fields["label"] = Label(classes)
@@ -203,7 +208,7 @@ def list_images(names: Sequence[str], table: Table | None, split: str, where: st
     values: dict[str, Sequence[Any] | np.ndarray] = {}
     for name, kind in fields.items():
         if table is not None and name in columns:
-            values[name] = _column(name, kind, table, columns[name], chosen)
+            values[name] = _column(name, kind, table, columns[name], chosen, noun)
         elif isinstance(kind, Label):
             index = {each: i for i, each in enumerate(kind.classes)}
             places = map(place_of, chosen)
@@ -213,7 +218,7 @@ def list_images(names: Sequence[str], table: Table | None, split: str, where: st
 
 @dataclass(frozen=True)
 class _Place:
-    """What the folders say of an image: its split, its domain ("" where there are none), its path below those."""
+    """What the folders say of a file: its split, its domain ("" where there are none), its path below those."""
 
     split: str
     domain: str
@@ -221,7 +226,7 @@ class _Place:
 
 
 def _folder_rule(names: Sequence[str]) -> Callable[[str], _Place]:
-    """Return what tells the place of an image; where no folder is a split, all lie in "train"."""
+    """Return what tells the place of a file; where no folder is a split, all lie in "train"."""
     tops = {name.split("/")[0] if "/" in name else "" for name in names}
     found = [_DOMAIN_FOLDER.fullmatch(top) for top in tops]
     domains = all(found) and len({each[2] for each in found if each and each[1] == "train"}) > 1
@@ -277,9 +282,9 @@ def _table_fields(table: Table | None) -> tuple[dict[str, Field], dict[str, list
     columns: dict[str, list[str]] = {}
     if table is None:
         return fields, columns
-    free = [column for column in table.columns if column not in _NAMED and column]
+    label = next((column for column in _LABEL_COLUMNS if column in table.columns), None)
+    free = [each for each in table.columns if each and each != label and each not in (*_NAMED, *_BESIDE)]
     binary = [column for column in free if set(table.columns[column]) <= {"0", "1"}]
-    label = "label" if "label" in table.columns else None
     if label is None and not binary and len(free) == 1:
         cells = table.columns[free[0]]
         if all(map(_is_whole, cells)) and len(set(cells)) < len(cells):
@@ -330,18 +335,18 @@ def standardised(names: Sequence[str], numbers: np.ndarray) -> Values:
 
 
 def _column(
-    name: str, kind: Field, table: Table, columns: Sequence[str], images: Sequence[str]
+    name: str, kind: Field, table: Table, columns: Sequence[str], files: Sequence[str], noun: str
 ) -> Sequence[Any] | np.ndarray:
-    """Return what the table says of `images` in one field."""
-    rows = [table.rows[image] for image in images]
+    """Return what the table says of `files` in one field."""
+    rows = [table.rows[file] for file in files]
     if isinstance(kind, (Attributes, Values)):
         return _numbers(table, columns, rows).astype(np.float32)
     cells = [table.columns[columns[0]][row] for row in rows]
-    empty = [image for image, cell in zip(images, cells, strict=True) if not cell]
+    empty = [file for file, cell in zip(files, cells, strict=True) if not cell]
     if empty:
         raise DataError(
-            f"{table.where} gives no {name} for {len(empty)} of {len(images)} images, such as '{empty[0]}': "
-            f"give every image a {name}, or none"
+            f"{table.where} gives no {name} for {len(empty)} of {len(files)} {noun}, such as '{empty[0]}': "
+            f"give every one a {name}, or none"
         )
     if isinstance(kind, Label):
         index: Mapping[str, int] = {each: i for i, each in enumerate(kind.classes)}

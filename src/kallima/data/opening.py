@@ -7,10 +7,13 @@ from pathlib import Path
 
 from kallima.data.archive import open_archive
 from kallima.data.arrays import NpzArrays
-from kallima.data.folder import ImageFolder
+from kallima.data.folder import Folder
 from kallima.data.idx import IdxImages, is_idx
-from kallima.data.images import SUFFIXES
+from kallima.data.kinds import kind_of
 from kallima.data.source import Source
+from kallima.data.text import SUFFIXES as TEXTS
+from kallima.data.text import TextLines
+from kallima.data.video import VideoFolder, holds_videos
 from kallima.errors import DataError, UsageError, did_you_mean
 
 EMBEDDED: dict[str, tuple[str, str]] = {
@@ -19,6 +22,27 @@ EMBEDDED: dict[str, tuple[str, str]] = {
     "glyphs-weights": (
         "kallima.data.glyphs:GlyphWeights",
         "the glyphs of nine typefaces in two unpaired domains, regular and bold",
+    ),
+    "sprites": (
+        "kallima.data.sprites:Sprites",
+        "rectangles, ellipses and hearts of every size, turn and place, 32×32 grey, labelled, with these as values",
+    ),
+    "moving-digit": (
+        "kallima.data.moving_digits:MovingDigit",
+        "videos of one digit that bounces off the walls, 12 frames of 16×16, black and white, labelled",
+    ),
+    "moving-digits": (
+        "kallima.data.moving_digits:MovingDigits",
+        "videos of two digits that do, 12 frames of 32×32, black and white",
+    ),
+    "glyph-views": (
+        "kallima.data.glyph_views:GlyphViews",
+        "pairs of frames, a glyph's card before and after it was turned in space, 32×32 grey, with the angle as value",
+    ),
+    "pydoc": ("kallima.data.pydoc:Pydoc", "sentences of English out of the Python language reference, as texts"),
+    "turned-glyphs": (
+        "kallima.data.turned_glyphs:TurnedGlyphs",
+        "clips of a letter of which one thing changes, angle, place, size or the letter; 32×32 grey, labelled by which",
     ),
     "gaussian": ("kallima.data.points:Gaussian", "points of one normal distribution in the plane"),
     "ring": ("kallima.data.points:Ring", "points of narrow Gaussians on a circle"),
@@ -33,7 +57,7 @@ EMBEDDED: dict[str, tuple[str, str]] = {
 
 _ARRAYS = (".npz", ".npy")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
-_KINDS = "a folder of images, an .npz or .npy, a .tar or .tar.gz of images, or idx files"
+_KINDS = "a folder of images or sounds, a .tar or .tar.gz of them, an .npz or .npy, idx files, or a .txt of lines"
 
 
 def open_source(name: str | Path, *, split: str = "train", key: str | None = None) -> Source:
@@ -73,13 +97,15 @@ def _open_path(path: Path, split: str, key: str | None) -> Source:
     except OSError as error:
         raise DataError(f"{path} cannot be opened ({error.strerror})") from error
     if path.is_dir():
-        return ImageFolder(path, split)
+        return VideoFolder(path, split) if holds_videos(path) else Folder(path, split)
     if ending.endswith(_ARRAYS):
         return NpzArrays(path, split, key)
+    if ending.endswith(TEXTS):
+        return TextLines(path, split)
     if ending.endswith(_ARCHIVES):
         return open_archive(path, split)
-    if ending.endswith(SUFFIXES):
-        raise DataError(f"{path} is a single image: give the folder it lies in")
+    if kind := kind_of(ending):
+        raise DataError(f"{path} is a single {kind.one}: give the folder it lies in")
     if ending.endswith(".zip"):
         raise DataError(f"{path} is a zip of files: unpack it and give the folder")
     raise DataError(f"{path} is no data that is known: give {_KINDS}")

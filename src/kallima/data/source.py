@@ -12,10 +12,12 @@ from kallima.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     from kallima.data.images import Survey
+    from kallima.data.sound import Hearing
 
 Example = dict[str, Any]
 """Raw values by field name: image uint8 (H, W, C) array of native size, label int, attributes float32 (A,), text str,
-points float32 (D,) in the data's own units."""
+points float32 (D,) in the data's own units, video uint8 (T, H, W, C), audio int16 (T,) of native length and beside it
+its rate in samples a second."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Source(ABC):
 
     `name` is what --data said, in the form that opens the same source again (a path is absolute). `split` is the one of
     `splits` that is open: "train", "test" or what else the data names. `fields` describes the raw examples (images of
-    differing sizes have height and width None); `survey` tells more of images that are files.
+    differing sizes have height and width None); `survey` tells more of images that are files, `hearing` of sounds.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Source(ABC):
     splits: tuple[str, ...] = ("train",)
     fields: Mapping[str, Field]
     survey: "Survey | None" = None
+    hearing: "Hearing | None" = None
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -1,7 +1,7 @@
 """What an example holds: named fields with shapes, ranges and units. Plain data, no torch."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from kallima.errors import DataError
@@ -18,15 +18,18 @@ class Field:
         Field.kinds[cls.__name__.lower()] = cls
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object from which `field_from_json` builds an equal field."""
-        return {"kind": type(self).__name__.lower(), **asdict(self)}
+        """Return a JSON object from which `field_from_json` builds an equal field, without defaults."""
+        default = {each.name: each.default for each in fields(self)}
+        own = {name: value for name, value in asdict(self).items() if value != default[name]}
+        return {"kind": type(self).__name__.lower(), **own}
 
 
 @dataclass(frozen=True)
 class Image(Field):
     """A picture: uint8 (height, width, channels) in storage, float (channels, height, width) in [-1, 1] in a batch.
 
-    1 channel is grey, 3 RGB, 4 RGBA. A source whose images differ in size has `height` and `width` None.
+    1 channel is grey, 3 RGB, 4 RGBA. A source whose images differ in size has `height` and `width` None. Images that
+    are known to have few colours have them in `palette`, a tuple of uint8 a colour.
     """
 
     remedy: ClassVar[str] = (
@@ -35,6 +38,7 @@ class Image(Field):
     channels: int
     height: int | None
     width: int | None
+    palette: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -82,9 +86,76 @@ class Values(Field):
 
 @dataclass(frozen=True)
 class Text(Field):
-    """A string, such as a caption."""
+    """A string, such as a caption or a line; with a vocabulary int64 (length,) in a batch, as `data.tokens` codes it.
 
-    remedy: ClassVar[str] = "add a metadata.csv with the columns file_name and text"
+    `tokens` says what it is made of, "character" or "word", `vocabulary` lists those that have a code of their own, and
+    `length` is the number of codes, of which the end of the text is one.
+    """
+
+    remedy: ClassVar[str] = (
+        "give a .txt with one text a line, or add a metadata.csv with the columns file_name and text"
+    )
+    tokens: str | None = None
+    vocabulary: tuple[str, ...] = ()
+    length: int | None = None
+
+    @property
+    def shape(self) -> tuple[int]:
+        """The number of codes of a text in a batch.
+
+        Raises:
+            DataError: the text has no codes.
+        """
+        if self.length is None:
+            raise DataError("the text is not cut into tokens: choose with --tokens character or --tokens word")
+        return (self.length,)
+
+    @property
+    def codes(self) -> int:
+        """How many different codes there are: the end, the unknown, and one a token of the vocabulary."""
+        return len(self.vocabulary) + 2
+
+
+@dataclass(frozen=True)
+class Audio(Field):
+    """One channel of sound: int16 (samples,) in storage, float in [-1, 1) in a batch, `rate` samples a second.
+
+    Shorter sounds end in zeros; "audio_length" in a batch tells, int64 (N,), how many samples are their own. A source
+    whose sounds differ in rate or length has None there.
+    """
+
+    remedy: ClassVar[str] = "point --data at a folder, a .tar or .tar.gz of .wav, .flac or .ogg files"
+    rate: int | None
+    samples: int | None
+
+    @property
+    def shape(self) -> tuple[int]:
+        """The number of samples, as the shape of a sound in a batch.
+
+        Raises:
+            DataError: the sounds differ in length.
+        """
+        if self.samples is None:
+            raise DataError("the sounds differ in length and the network needs one: choose with --seconds 1 or so")
+        return (self.samples,)
+
+
+@dataclass(frozen=True)
+class Video(Field):
+    """Moving pictures: uint8 (frames, H, W, C) in storage, float (frames, C, H, W) in [-1, 1] in a batch."""
+
+    remedy: ClassVar[str] = (
+        "give moving-digits, a folder of .gif files, or an .npz with an array video (N, T, H, W[, C])"
+    )
+    frames: int
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Frames, channels, height and width of a video in a batch."""
+        return self.frames, self.channels, self.height, self.width
 
 
 @dataclass(frozen=True)
@@ -116,10 +187,16 @@ def remedy_of(name: str, kind: type[Field]) -> str:
 
 def field_from_json(data: Mapping[str, Any]) -> Field:
     """Build a field from what `Field.to_json` gave."""
-    values = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in data.items() if name != "kind"
-    }
+    values = {name: _immutable(value) for name, value in data.items() if name != "kind"}
     return Field.kinds[data["kind"]](**values)
+
+
+def _immutable(value: Any) -> Any:
+    return tuple(map(_immutable, value)) if isinstance(value, list) else value
+
+
+MEDIA = ("image", "video", "audio", "points", "text")
+"""The fields that an example can be of; the first that it has is what a system makes, the others tell more of it."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +222,18 @@ class Spec(Mapping[str, Field]):
 
     def __str__(self) -> str:
         return ", ".join(f"{name} ({type(field).__name__})" for name, field in self.fields.items())
+
+    @property
+    def medium(self) -> str:
+        """What an example is: the first of `MEDIA` that it has.
+
+        Raises:
+            DataError: it has none.
+        """
+        for name in MEDIA:
+            if name in self.fields:
+                return name
+        raise DataError(f"the data has only {self}, and nothing that can be learned to be made")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object from which `Spec.from_json` builds an equal spec."""

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from kallima.data import order
-from kallima.data.batch import Batch, from_storage
+from kallima.data.batch import Batch, as_batch
 from kallima.data.dataset import Dataset
 from kallima.errors import DataError, KallimaError, UsageError
 
@@ -67,7 +67,7 @@ class Stream:
         self._batches: _Direct | _Thread | _Processes | None = None
 
     def next(self) -> Batch:
-        """Return the next batch, on the device: images float (N, C, H, W) in [-1, 1].
+        """Return the next batch, on the device.
 
         Raises:
             DataError: a file has changed or gone since the data was prepared.
@@ -77,9 +77,7 @@ class Stream:
         cuda = self.device.type == "cuda"
         fields = {name: value.to(self.device, non_blocking=cuda) for name, value in self._batches.next().items()}
         self.position += 1
-        if "image" in fields:
-            fields["image"] = from_storage(fields["image"], self.memory_format)
-        return Batch(fields)
+        return as_batch(fields, self.memory_format)
 
     def seek(self, position: int) -> None:
         """Go on from batch `position`, as if that many had been drawn."""

@@ -22,7 +22,7 @@ from kallima.diagnosis.symptoms import (
     vanishing_gradients,
 )
 from kallima.diagnosis.vital_signs import Reference
-from kallima.system import Samples, System
+from kallima.system import Completes, Samples, System
 
 SYMPTOMS = (
     non_finite,
@@ -40,6 +40,8 @@ SYMPTOMS = (
     checkerboard,
 )
 
+SEEN = ("image", "points")
+"""The media whose samples are looked at."""
 REPORTED = 0.5
 """Confidence from which on a finding is told."""
 ACTED_ON = 0.8
@@ -75,8 +77,11 @@ class Doctor:
         self.findings: list[Finding] = []
 
     def measure(self, system: System) -> dict[str, float]:
-        """Return the vital signs of a system's samples; none where it does not sample."""
-        if not isinstance(system, Samples):
+        """Return the vital signs of a system's samples; none where it does not sample, or does so piece by piece.
+
+        Those are slow to draw, and what they are made by cannot collapse: it is held to every training example.
+        """
+        if not isinstance(system, Samples) or isinstance(system, Completes) or system.spec.medium not in SEEN:
             return {}
         if self._reference is None:
             self._reference = self._make_reference()

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kallima.data.images import View
 from kallima.data.spec import Field, Image, Label, Spec
+from kallima.data.view import View
 from kallima.errors import DataError, UsageError
 
 if TYPE_CHECKING:

@@ -69,9 +69,28 @@ METRICS: dict[str, Metric] = {
     "rouge-2": Metric("pairs of words shared with its own reference, F1", "higher", "text"),
     "wer": Metric("errors in words, each text against its own reference", "lower", "text"),
     "cer": Metric("errors in characters, each text against its own reference", "lower", "text"),
+    "bits-per-pixel": Metric("length of images that were coded and read back, bits", "lower", "system", "compresses"),
     "elbo": Metric("lower bound on the log-likelihood of real examples, nats", "higher", "system", "scores likelihood"),
     "nll": Metric(
         "their negative log-likelihood, bounded above by many draws, nats", "lower", "system", "scores likelihood"
+    ),
+    "bits-per-dimension": Metric(
+        "how unlikely real images are, bits for each of the numbers that they are made of",
+        "lower",
+        "system",
+        "makes images component by component",
+    ),
+    "token-perplexity": Metric(
+        "among how many tokens the system seems to choose at each place of real texts",
+        "lower",
+        "system",
+        "scores likelihood",
+    ),
+    "nats-per-sample": Metric(
+        "how unlikely the samples of real sounds are, nats for each of their own",
+        "lower",
+        "system",
+        "scores likelihood",
     ),
     "error": Metric("share of real examples whose class the system gets wrong", "lower", "system", "classifies"),
     "baseline-error": Metric(
@@ -95,6 +114,25 @@ METRICS: dict[str, Metric] = {
     "cluster-accuracy": Metric(
         "share of examples in the cluster that stands for their class", "higher", "system", "clusters"
     ),
+    "squared-error": Metric(
+        "squared error of reconstructions, summed over an image's pixels from 0 to 1",
+        "lower",
+        "system",
+        "reconstructs",
+    ),
+    "pca-error": Metric(
+        "the same of principal components, as many as a code has numbers",
+        "lower",
+        "system",
+        "encodes and reconstructs",
+    ),
+    "denoising-gain": Metric(
+        "PSNR gained on images spoilt as in training, dB", "higher", "system", "was trained to mend images"
+    ),
+    "disentanglement": Metric(
+        "share of groups of pairs whose shared factor their codes betray (β-VAE)", "higher", "system", "encodes"
+    ),
+    "mig": Metric("how far each factor is known to one number of the code alone", "higher", "system", "encodes"),
     "code-mmd": Metric(
         "kernel distance of real examples' codes from the prior", "lower", "system", "encodes and decodes latents"
     ),

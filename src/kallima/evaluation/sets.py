@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kallima.data.images import View
 from kallima.data.opening import open_source
 from kallima.data.spec import Field, Image, Label, Points, Spec
+from kallima.data.view import View
 from kallima.errors import DataError, UsageError
 from kallima.evaluation.arrays import numbers
 from kallima.evaluation.examples import REAL_LIMIT, Arrays, describe_view, draw, image_field, read_blocks

@@ -5,7 +5,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kallima.errors import UsageError
-from kallima.evaluation.capability import classifying, clusters, codes, likelihood, path, recovery
+from kallima.evaluation.capability import (
+    classifying,
+    clusters,
+    codes,
+    denoising,
+    dimensions,
+    factors,
+    likelihood,
+    path,
+    rate,
+    reconstructing,
+    recovery,
+    sounds,
+    tokens,
+)
 from kallima.evaluation.capability.reconstructing import of_reconstructions
 from kallima.evaluation.capability.subject import Found, Subject, lacks_images, lacks_labels
 from kallima.evaluation.examples import describe_view
@@ -13,7 +27,17 @@ from kallima.evaluation.image_metrics import PAIRED
 from kallima.evaluation.metrics import METRICS, choose, score_of
 from kallima.evaluation.reconstruction import mean_squared_error, multiscale_similarity, psnr, structural_similarity
 from kallima.evaluation.score import Score
-from kallima.system import Classifies, Clusters, Conditional, Decodes, Encodes, Reconstructs, Samples, ScoresLikelihood
+from kallima.system import (
+    Classifies,
+    Clusters,
+    Compresses,
+    Conditional,
+    Decodes,
+    Encodes,
+    Reconstructs,
+    Samples,
+    ScoresLikelihood,
+)
 
 Lacks = Callable[[Subject], str | None]
 """What is missing for a metric, beside the capability; None where nothing is."""
@@ -38,8 +62,14 @@ SYSTEM_METRICS: dict[str, SystemMetric] = {
     "psnr": SystemMetric(of_reconstructions(psnr), (Reconstructs,), lacks_images),
     "ssim": SystemMetric(of_reconstructions(structural_similarity), (Reconstructs,), lacks_images),
     "reconstruction-ms-ssim": SystemMetric(of_reconstructions(multiscale_similarity), (Reconstructs,), lacks_images),
-    "elbo": SystemMetric(likelihood.elbo, (ScoresLikelihood,), likelihood.lacks, by_default=True),
+    "bits-per-pixel": SystemMetric(rate.bits_per_pixel, (Compresses,), rate.lacks, by_default=True),
+    "elbo": SystemMetric(likelihood.elbo, (ScoresLikelihood,), likelihood.lacks_bound, by_default=True),
     "nll": SystemMetric(likelihood.negative_log_likelihood, (ScoresLikelihood,), likelihood.lacks),
+    "bits-per-dimension": SystemMetric(
+        dimensions.bits_per_dimension, (dimensions.CountsComponents,), dimensions.lacks, by_default=True
+    ),
+    "token-perplexity": SystemMetric(tokens.token_perplexity, (ScoresLikelihood,), tokens.lacks, by_default=True),
+    "nats-per-sample": SystemMetric(sounds.nats_per_sample, (ScoresLikelihood,), sounds.lacks, by_default=True),
     "error": SystemMetric(classifying.error, (Classifies,), lacks_labels, by_default=True),
     "baseline-error": SystemMetric(
         classifying.baseline_error, (Classifies,), classifying.lacks_baseline, by_default=True
@@ -48,6 +78,11 @@ SYSTEM_METRICS: dict[str, SystemMetric] = {
     "attribute-recovery": SystemMetric(recovery.attribute_recovery, (Conditional,), recovery.lacks_attributes),
     "nearest-code-accuracy": SystemMetric(codes.nearest_code_accuracy, (Encodes,), codes.lacks_neighbours),
     "cluster-accuracy": SystemMetric(clusters.cluster_accuracy, (Clusters,), lacks_labels),
+    "squared-error": SystemMetric(reconstructing.squared_error, (Reconstructs,), lacks_images),
+    "pca-error": SystemMetric(reconstructing.pca_error, (Encodes, Reconstructs), reconstructing.lacks_known_images),
+    "denoising-gain": SystemMetric(denoising.denoising_gain, (denoising.Denoises, Reconstructs), denoising.lacks_noise),
+    "disentanglement": SystemMetric(factors.disentanglement, (Encodes,), factors.lacks_factors),
+    "mig": SystemMetric(factors.mutual_information_gap, (Encodes,), factors.lacks_numbers),
     "code-mmd": SystemMetric(codes.code_mmd, (Encodes, Decodes), codes.lacks_noise),
     "path-length": SystemMetric(path.path_length, (Decodes,), lambda subject: None),
 }

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from kallima.arguments import coerce, from_signature
 from kallima.errors import UsageError, did_you_mean
+from kallima.exploring.mapping import map_codes
 from kallima.exploring.nearest import neighbours
 from kallima.exploring.projecting import project
+from kallima.exploring.rebuilding import reconstructions
 from kallima.exploring.sums import arithmetic
 from kallima.exploring.ways import grid, interpolate, traverse, truncate
 from kallima.training.run import Run
@@ -19,8 +21,10 @@ EXPLORATIONS: dict[str, "Callable[..., Exploration]"] = {
     "interpolate": interpolate,
     "traverse": traverse,
     "grid": grid,
+    "map": map_codes,
     "arithmetic": arithmetic,
     "project": project,
+    "reconstructions": reconstructions,
     "neighbours": neighbours,
     "truncate": truncate,
 }
@@ -32,7 +36,7 @@ def explore(run: str | Path | Run, what: str, *, out: str | Path | None = None, 
 
     Args:
         run: the run directory.
-        what: interpolate, traverse, grid, arithmetic, project, neighbours or truncate.
+        what: interpolate, traverse, grid, map, arithmetic, project, reconstructions, neighbours or truncate.
         out: also write the picture there.
         options: the arguments of that function of `kallima.exploring`; `kallima explore RUN WHAT --help` lists them.
 

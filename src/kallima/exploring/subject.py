@@ -12,11 +12,12 @@ from kallima.api import load
 from kallima.conditions import Wishes
 from kallima.data.batch import from_storage
 from kallima.data.dataset import Dataset, prepare
-from kallima.data.images import View
 from kallima.data.opening import open_source
 from kallima.data.spec import Image, Points
+from kallima.data.view import View
 from kallima.errors import UsageError
 from kallima.evaluation.examples import check_alike, image_field
+from kallima.evaluation.sets import open_data
 from kallima.job import Job
 from kallima.judging import showing
 from kallima.sampling.drawing import GROUP, rows_of, to_units
@@ -127,3 +128,22 @@ class Subject:
         field = self.spec["image"]
         assert isinstance(field, Image)
         return field
+
+
+def data_of(run: str | Path | Run, split: str | None = None) -> Dataset:
+    """Return a split of the data that a run was trained on, seen alike; by default test, else what it was trained on.
+
+    Raises:
+        DataError: the data has no such split.
+    """
+    job = Job.from_manifest(Run(run).manifest)
+    with showing(World()) as show:
+
+        def progress(done: int, total: int) -> None:
+            show("preparing the data", done, total)
+
+        trained_on = job.dataset(progress)
+        wanted = split or ("test" if "test" in trained_on.source.splits else trained_on.split)
+        if wanted == trained_on.split:
+            return trained_on
+        return open_data(job.data.data, split=wanted, progress=progress, **job.data.beside_name())

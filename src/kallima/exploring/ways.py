@@ -101,6 +101,7 @@ def grid(
     along: Sequence[str] | None = None,
     side: int = 12,
     span: float | None = None,
+    around: Literal["draw", "mean"] = "draw",
     condition: str | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -111,7 +112,9 @@ def grid(
         run: the run directory.
         along: the two numbers: names of parts, or coordinates from 0; by default the noise, where it has two.
         side: examples a side.
-        span: both go from −span to span; by default through equal shares of what the prior draws.
+        span: both go from −span to span; by default through equal shares of what the prior draws, or, where there is no
+            prior, of the codes that the system has seen.
+        around: which noise is held: that of one draw, or the mean of many.
         condition: what a conditional system is asked for besides.
         seed: decides the latent that is held.
         device: auto, cpu, cuda, cuda:1 or mps.
@@ -136,12 +139,15 @@ def grid(
     if len(codes) != 2 or any(code.kind == "category" for code in codes):
         raise UsageError(f"a grid shows two numbers, and --along {','.join(along)} is not two: such as --along 0,1")
     places = codes[0].place, codes[1].place
+    draws = subject.latents(20_000, seed=0)
     if span is None:
-        draws = subject.latents(20_000, seed=0)
         x, y = (quantiles(draws[:, place.start], side) for place in places)
     else:
         x = y = torch.linspace(-span, span, side)
     latent = subject.latents(1, wishes=_only(subject, condition), seed=seed)[0]
+    if around == "mean" and NOISE in subject.system.parts:
+        own = subject.system.parts[NOISE]
+        latent[own] = draws[:, own].mean(0)
     shown = [Row("", row) for row in subject.show(plane(latent, places, x, y))]
     return _walks(subject, shown, f"{codes[0].name} rightwards, {codes[1].name} upwards")
 

@@ -14,7 +14,7 @@ from typing import Any
 from kallima.errors import UsageError
 from kallima.files import write_whole
 from kallima.reporting import curves
-from kallima.reporting.page import inline_pictures, render
+from kallima.reporting.page import inline_pictures, read_writings, render
 from kallima.reporting.report import typical_rate
 from kallima.reporting.runs import Run, read_run
 from kallima.reporting.wording import measured, setting
@@ -145,6 +145,7 @@ def write_comparison(runs: Sequence[Path], out: Path, *, force: bool = False) ->
     records = _read(runs)
     rows = _table(records, force)
     pictures = [inline_pictures(dict(list(record.pictures.items())[-1:])).latest for record in records]
+    writings = [next(iter(read_writings(dict(list(record.texts.items())[-1:]))), None) for record in records]
     charts, alone = _charts(records, [row["label"] for row in rows])
     differing, same = _settings(rows)
     content = render(
@@ -154,6 +155,7 @@ def write_comparison(runs: Sequence[Path], out: Path, *, force: bool = False) ->
         metrics=_metrics(rows),
         forced=force,
         pictures=pictures,
+        writings=writings,
         charts=charts,
         alone=alone,
         differing=differing,
@@ -289,7 +291,7 @@ def _charts(records: Sequence[Run], labels: Sequence[str]) -> tuple[list[dict[st
         if len(record.throughput.steps)
     ]
     if len(rates) > 1:
-        charts.append({"title": "throughput, images/s", "lines": rates})
+        charts.append({"title": "throughput, examples/s", "lines": rates})
     return charts, alone
 
 

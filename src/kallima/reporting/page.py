@@ -21,6 +21,10 @@ from kallima.reporting.markdown import render_markdown
 PICTURE_BYTES = 11_000_000
 """All pictures of a page together, before base64 makes them a third longer: the page stays under 15 MB."""
 
+TEXT_CHARACTERS = 500_000
+"""All sample texts of a page together."""
+
+LONGEST_TEXT = 2_000  # characters of a text that are shown
 LARGE_PICTURE = 1_000_000  # bytes from which on a picture is shown as JPEG, so that more than a few fit
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -48,6 +52,36 @@ class Pictures:
     def latest(self) -> Picture | None:
         """The grid of the last step."""
         return self.shown[-1] if self.shown else None
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Sample texts of one step: what was asked for, empty where nothing was, and the text."""
+
+    step: int
+    lines: list[tuple[str, str]]
+
+
+def read_writings(paths: Mapping[int, Path], budget: int = TEXT_CHARACTERS) -> list[Writing]:
+    """Return the sample texts by step; where they exceed `budget` characters, an even selection of the steps."""
+    writings = [_writing(step, path) for step, path in paths.items()]
+    wanted = len(writings)
+    sizes = [sum(len(asked) + len(text) for asked, text in each.lines) for each in writings]
+    while wanted > 1 and sum(sizes[place] for place in _even(len(sizes), wanted)) > budget:
+        wanted -= 1
+    return [writings[place] for place in _even(len(writings), wanted)]
+
+
+def _writing(step: int, path: Path) -> Writing:
+    # str.splitlines would break texts at separators that are no line breaks
+    lines = path.read_text("utf-8", errors="replace").removesuffix("\n").split("\n")
+    told = all("\t" in line for line in lines)  # else a tab is of the text
+    parts = [line.partition("\t") if told else ("", "", line) for line in lines]
+    return Writing(step, [(asked, _shortened(text)) for asked, _, text in parts])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
 
 
 def inline_pictures(paths: Mapping[int, Path], budget: int = PICTURE_BYTES) -> Pictures:

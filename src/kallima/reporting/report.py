@@ -8,7 +8,7 @@ from kallima.reporting import curves
 from kallima.reporting.commands import call, commands
 from kallima.reporting.findings import read_findings, with_charts, worth_drawing
 from kallima.reporting.neighbours import NAME
-from kallima.reporting.page import PICTURE_BYTES, inline_pictures, render
+from kallima.reporting.page import PICTURE_BYTES, inline_pictures, read_writings, render
 from kallima.reporting.runs import Run, read_run
 
 PROTOCOL = (
@@ -52,6 +52,7 @@ def write_report(run: Path) -> Path:
         run=record,
         title=f"{record.word('recipe', 'unknown recipe')} on {record.data}",
         pictures=inline_pictures(record.pictures, budget),
+        writings=read_writings(record.texts),
         near=near.latest,
         unreadable=unreadable,
         findings=found,
@@ -68,7 +69,7 @@ def write_report(run: Path) -> Path:
 
 
 def typical_rate(run: Run) -> float | None:
-    """Return the median throughput in images/s, None where none was measured."""
+    """Return the median throughput in examples/s, None where none was measured."""
     rates = sorted(run.throughput.values[run.throughput.values > 0])  # NaN is not above 0
     return float(rates[len(rates) // 2]) if rates else None
 
@@ -76,7 +77,7 @@ def typical_rate(run: Run) -> float | None:
 def _charts(run: Run) -> list[dict[str, Any]]:
     charts = curves.charts(worth_drawing(run.series))
     if len(run.throughput.steps):
-        charts.append({"title": "throughput", "lines": [curves.line("images/s", run.throughput, 0)]})
+        charts.append({"title": "throughput", "lines": [curves.line("examples/s", run.throughput, 0)]})
     return charts
 
 

@@ -31,9 +31,10 @@ class Run:
     path: Path
     facts: Mapping[str, Any]
     series: Mapping[str, Series]  # by name, in the order in which the names first appear
-    throughput: Series  # images/s
+    throughput: Series  # examples/s
     seconds: float  # over all sittings
     pictures: Mapping[int, Path]  # sample grids by step, ascending
+    texts: Mapping[int, Path]  # sample texts by step, ascending
     neighbours: Path | None  # the picture of the most suspect samples, where the scores judge memorisation
     scores: list[dict[str, Any]]
     scored_at: int | None  # the step of the scores
@@ -73,7 +74,10 @@ def read_run(path: Path) -> Run:
     series = _series(path / "events.jsonl", unreadable)
     throughput, seconds = _timing(path / "timing.jsonl", unreadable)
     scores, scored_at = _scores(path / "scores.json", unreadable)
-    pictures = {int(file.stem): file for file in (path / "samples").glob("*.png") if file.stem.isdecimal()}
+    pictures, texts = (
+        {int(file.stem): file for file in (path / "samples").glob(f"*.{kind}") if file.stem.isdecimal()}
+        for kind in ("png", "txt")
+    )
     return Run(
         path=path,
         facts=facts,
@@ -81,6 +85,7 @@ def read_run(path: Path) -> Run:
         throughput=throughput,
         seconds=seconds,
         pictures=dict(sorted(pictures.items())),
+        texts=dict(sorted(texts.items())),
         neighbours=path / NAME
         if (path / NAME).is_file() and any(s["metric"] == "memorisation" for s in scores)
         else None,

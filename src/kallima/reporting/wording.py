@@ -72,6 +72,9 @@ def field(description: Any) -> str:
             return f"{len(classes)} classes: {_some(classes)}"
         case {"kind": "attributes", "names": [*names]}:
             return f"{len(names)} properties: {_some(names)}"
+        case {"kind": "text", "tokens": tokens, "vocabulary": [*vocabulary], "length": int(length)}:
+            shown = [str(each).strip() or "␣" for each in vocabulary]
+            return f"up to {length:,} codes, {len(shown):,} {tokens}s: {_some(shown)}"
         case {"kind": "points", "dimensions": dimensions}:
             return f"{dimensions} numbers" if dimensions != 1 else "1 number"
     return ", ".join(f"{name} {setting(value)}" for name, value in description.items())

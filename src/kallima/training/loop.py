@@ -29,6 +29,10 @@ class Watch:
     doctor: Attendant | None = None
 
 
+UNITS = {"audio": "sounds", "points": "points"}
+"""What examples are called where it is not the plural of the medium."""
+
+
 class Interruption:
     """Remembers the first SIGINT or SIGTERM, so that the step in hand is finished; a second SIGINT stops at once."""
 
@@ -110,7 +114,7 @@ class _Sitting:
                 self.doctor.recall(run.path / "events.jsonl")
         assert options.batch_size is not None
         self.batch_size = options.batch_size
-        unit = "points" if "points" in trainer.system.spec else "images"
+        unit = UNITS.get(trainer.system.spec.medium, trainer.system.spec.medium + "s")
         self.progress = Progress(trainer.steps, trainer.step, batch_size=self.batch_size, unit=unit, visible=self.leads)
 
     def play(self, interruption: Interruption) -> None:

@@ -2,12 +2,12 @@
 
 import torch
 
-from kallima.data.spec import Image
+from kallima.data.spec import Image, Label
 from kallima.errors import DataError
 from kallima.evaluation.capability.subject import Found, Subject, lacks_examples
 from kallima.evaluation.likelihood.bound import importance_weighted_bound
 from kallima.evaluation.score import Measure
-from kallima.system import ScoresLikelihood
+from kallima.system import Completes, Conditional, ScoresLikelihood
 
 DRAWS = 64  # of a tight bound
 
@@ -35,7 +35,8 @@ def _bound(subject: Subject, draws: int) -> Found:
                 raise DataError(f"{subject.name} answers NaN when asked how likely an example is: it has diverged")
             weights.append(part.T)
     measure: Measure = importance_weighted_bound(torch.cat(weights))
-    notes = [*measure.notes, *system.likelihood_notes]
+    exact = draws > 1 and weights[0].shape[1] == 1
+    notes = [*(() if exact else measure.notes), *system.likelihood_notes]  # the system's own say that it is exact
     if subject.is_held_against_known:
         notes.append("of the split that it was trained on: --split test, where there is one, tells what it has learned")
     image = subject.seen.dataset.spec.get("image")
@@ -43,6 +44,25 @@ def _bound(subject: Subject, draws: int) -> Found:
     return Found(measure._replace(notes=(unit, *notes)), subject.real, real=len(subject.seen))
 
 
+def lacks_bound(subject: Subject) -> str | None:
+    """Say what is missing for a bound: a likelihood that is only bounded, for one."""
+    exact = isinstance(subject.system, Completes)
+    return f"is a bound, and {subject.name} knows the likelihood itself: ask for nll" if exact else lacks(subject)
+
+
 def lacks(subject: Subject) -> str | None:
-    """Say what is missing."""
-    return lacks_examples(subject)
+    """Say what is missing: examples, or what a conditional system has to be told of each."""
+    if (lacking := lacks_examples(subject)) or subject.real is None or not isinstance(subject.system, Conditional):
+        return lacking
+    real = subject.real
+    for name, known in subject.system.conditions.kinds.items():
+        own = real.spec.get(name)
+        if own is None:
+            return f"asks how likely an example is given its {name}, and {real.name} has none"
+        if isinstance(own, Label) and isinstance(known, Label):
+            strange = next((each for each in own.classes if each not in known.classes), None)
+            if strange is not None:
+                return f"needs data of the run's own classes, and '{strange}' of {real.name} is none of them"
+        elif own != known:
+            return f"needs the {name} that the run has learned, and {real.name} has others"
+    return None

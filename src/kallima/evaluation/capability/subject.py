@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from kallima.data.batch import Batch, from_storage, to_storage
-from kallima.data.spec import Label, Points, Spec
+from kallima.data.batch import Batch, as_batch, from_storage, to_storage
+from kallima.data.spec import Label, Points, Spec, Text
+from kallima.data.tokens import encode
 from kallima.errors import DataError
 from kallima.evaluation.examples import Progress, check_alike, draw, image_field, read_blocks
 from kallima.evaluation.metrics import Told
@@ -54,14 +55,16 @@ class Seen:
         """Yield the examples with all that is known of them, on a device, as in training."""
         start = 0
         for block in read_blocks(self.dataset, self.indices):
-            fields = dict(block)
-            if "image" in fields:
-                fields["image"] = from_storage(fields["image"])
+            fields = dict(as_batch(block).fields)
             if "points" in fields:
                 fields["points"] = self._points(fields)
             if "label" in fields:
                 fields["label"] = self.labels[start : start + len(fields["label"])]
-            start += len(next(iter(fields.values())))
+            text, size = self._spec.get("text"), len(next(iter(fields.values())))
+            if isinstance(text, Text) and text.tokens and text != self.dataset.spec["text"]:  # coded as it learned
+                texts = self.dataset.texts(self.indices[start : start + size])
+                fields["text"] = torch.from_numpy(encode(texts, text))
+            start += size
             parts = {name: value.to(device).split(BATCH) for name, value in fields.items()}
             for place in range(len(next(iter(parts.values())))):
                 yield Batch({name: part[place] for name, part in parts.items()})

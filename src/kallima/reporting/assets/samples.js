@@ -1,18 +1,19 @@
 "use strict";
-// The sample grids: one is shown, chosen by a slider, the arrow keys or the play button.
+// The samples, grids or texts: those of one step are shown, chosen by a slider, the arrow keys or the play button.
 (() => {
-  const pictures = [...document.querySelectorAll(".stage img")];
+  const samples = [...document.querySelectorAll(".stage > [data-step]")];
+  const steps = [...new Set(samples.map((sample) => Number(sample.dataset.step)))].sort((one, other) => one - other);
   const controls = document.querySelector(".controls");
-  if (pictures.length > 1 && controls) {
+  if (steps.length > 1 && controls) {
     const slider = controls.querySelector("input"), button = controls.querySelector("button"), output = controls.querySelector("output");
-    const last = pictures.length - 1;
-    const delay = Math.min(600, Math.max(60, 8000 / pictures.length));
+    const last = steps.length - 1;
+    const delay = Math.min(600, Math.max(60, 8000 / steps.length));
     let timer = null;
 
     const show = (index) => {
-      pictures.forEach((picture, place) => { picture.hidden = place !== index; });
+      samples.forEach((sample) => { sample.hidden = Number(sample.dataset.step) !== steps[index]; });
       slider.value = index;
-      const step = "step " + Number(pictures[index].dataset.step).toLocaleString("en");
+      const step = "step " + steps[index].toLocaleString("en");
       output.textContent = step;
       slider.setAttribute("aria-valuetext", step);
     };
@@ -41,5 +42,5 @@
     controls.hidden = false;
     show(last);
   }
-  document.documentElement.dataset.samples = pictures.length;
+  document.documentElement.dataset.samples = samples.length;
 })();
