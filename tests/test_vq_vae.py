@@ -106,3 +106,60 @@ def test_four_words_tell_more_of_a_digit_than_its_two_best_principal_components(
     error = ((model.reconstruct(shown) - shown) / 2).square().mean().item()
     assert len(model.words(shown).unique()) > 32
     assert error < 0.8 * by_pca
+
+
+def test_the_bound_is_the_likelihood_at_the_words_and_what_the_prior_says_of_them():
+    system, images = build(), torch.rand(3, 1, 8, 8) * 2 - 1
+    words = system.words(images)
+    decoded = system.decoder(system.quantiser.lookup(words).movedim(3, 1))
+    expected = system.likelihood.log_probability(decoded, images) + system.log_prior(words.flatten(1))
+    torch.testing.assert_close(system.log_weights_of(Batch({"image": images}), 5), expected[None].detach())
+
+
+def test_the_prior_of_all_maps_sums_to_one_and_samples_follow_it():
+    system = build(codes=3)
+    every = torch.cartesian_prod(*[torch.arange(3)] * 4)
+    likely = system.log_prior(every).exp()
+    assert likely.sum().item() == pytest.approx(1, abs=1e-5)
+    drawn = system._read(system.prior.sample(20_000, rng=torch.Generator().manual_seed(1))).flatten(1)
+    numbers = (drawn * torch.tensor([27, 9, 3, 1])).sum(1)
+    torch.testing.assert_close(torch.bincount(numbers, minlength=81) / 20_000, likely.detach(), atol=0.01, rtol=0)
+
+
+def test_the_first_part_finds_the_codes_and_the_rest_their_law():
+    system = build(autoencoding=0.25)
+    autoencoder, prior = system.game()
+    assert [autoencoder.has_turn(0, progress) for progress in (0.0, 0.24, 0.25, 1.0)] == [True, True, False, False]
+    assert [prior.has_turn(0, progress) for progress in (0.0, 0.24, 0.25, 1.0)] == [False, False, True, True]
+
+
+def test_samples_are_like_the_data_only_once_the_prior_has_learned(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    patterns = np.zeros((4, 8, 8), np.uint8)
+    patterns[0, :4], patterns[1, 4:], patterns[2, :, :4], patterns[3, :, 4:] = 255, 255, 255, 255
+    kinds = rng.choice(4, 512, p=[0.55, 0.15, 0.15, 0.15])
+    np.savez(tmp_path / "x.npz", x=patterns[kinds])
+    shares = {}
+    for name, autoencoding in (("learned", 0.3), ("never", 1.0)):
+        run = kallima.train(
+            "vq-vae",
+            data=tmp_path / "x.npz",
+            steps=1000 if autoencoding < 1 else 300,
+            batch_size=32,
+            out=tmp_path / name,
+            codes=8,
+            width=8,
+            dimensions=4,
+            learning_rate=5e-3,
+            autoencoding=autoencoding,
+            prior_width=12,
+            prior_depth=2,
+            **QUIET,
+        )
+        samples = kallima.sample(run, 400).reshape(400, -1).astype(float)
+        distance = np.abs(samples[:, None] - patterns.reshape(4, -1)[None]).mean(-1)
+        near = distance.min(1) < 25
+        shares[name] = np.bincount(distance.argmin(1)[near], minlength=4) / 400
+    assert shares["learned"].sum() > 0.9
+    assert np.abs(shares["learned"] - [0.55, 0.15, 0.15, 0.15]).max() < 0.1
+    assert shares["never"].sum() < 0.4

@@ -166,6 +166,15 @@ ENTRIES: dict[str, Entry] = {
         published=".67–.81 after 24.5k steps",
         picture=judging.rows_of_categories,
     ),
+    "m2-unsupervised": Entry(
+        FOUND,
+        "m2-unsupervised",
+        **MNIST,
+        judge=judging.by_capability("cluster-accuracy"),
+        shows={"cluster-accuracy": ".3f"},
+        published="collapses: .114",
+        picture=judging.rows_of_categories,
+    ),
     "semi-supervised": Entry(
         FEW_LABELS,
         "semi-supervised",
@@ -197,6 +206,17 @@ ENTRIES: dict[str, Entry] = {
         published="11.97 %",
         picture=judging.rows_of_categories,
     ),
+    **{
+        name: Entry(
+            FEW_LABELS,
+            name,
+            **MNIST,
+            judge=errors,
+            shows=ERRORS,
+            published=published,
+        )
+        for name, published in (("m1", "11.82 %, with a TSVM (memory)"), ("m1-m2", "3.33 % (memory)"))
+    },
     "bigan": Entry(
         INFERENCE,
         "bigan",
@@ -297,6 +317,36 @@ ENTRIES: dict[str, Entry] = {
         shows={"error": ".2f", "PCA": ".2f"},
         bar=Bar("error ≤ 5.0; PCA in 13.4–14.4", lambda own: own["error"] <= 5.0 and 13.4 <= own["PCA"] <= 14.4),
         published="3.00; PCA 13.87",
+        picture=judging.beside_originals,
+    ),
+    "ladder-vae": Entry(
+        VARIATIONAL,
+        "ladder-vae",
+        **MNIST,
+        judge=judging.both(judging.by_capability("elbo", "nll"), p3.score),
+        shows={"elbo": ".1f", "nll": ".1f", **P3},
+        picture=judging.beside_originals,
+    ),
+    "dfc-vae": Entry(
+        VARIATIONAL,
+        "dfc-vae",
+        **MNIST,
+        judge=p3.score,
+        shows=P3,
+        bar=Bar(
+            "s below that of a VAE (here `vae`, with other networks)",
+            lambda own, vae: own["s"] < vae["s"],
+            against="vae",
+        ),
+        picture=judging.beside_originals,
+    ),
+    "denoising-autoencoder": Entry(
+        VARIATIONAL,
+        "denoising-autoencoder",
+        **MNIST,
+        judge=judging.by_capability("denoising-gain"),
+        shows={"denoising-gain": ".2f"},
+        bar=Bar("gain ≥ 4 dB at σ = .3", lambda own: own["denoising-gain"] >= 4.0),
         picture=judging.beside_originals,
     ),
     "iwae": Entry(

@@ -9,8 +9,8 @@ import torch
 import kallima
 from kallima.data.batch import from_storage, to_storage
 from kallima.data.dataset import prepare
-from kallima.data.images import View
 from kallima.data.opening import open_source
+from kallima.data.view import View
 
 Judge = Callable[["kallima.Run"], dict[str, float]]
 
@@ -57,17 +57,8 @@ def rebuilding(run: "kallima.Run") -> dict[str, float]:
 
 def squared_error(run: "kallima.Run") -> dict[str, float]:
     """Return the squared error of the test images' reconstructions, summed over pixels in [0, 1], and PCA's."""
-    from sklearn.decomposition import PCA
-
-    system: Any = kallima.load(run, device="cpu")
-    images = unseen(run)
-    made = torch.cat([system.reconstruct(part) for part in images.split(500)])
-    own = ((made - images) / 2).square().flatten(1).sum(1).mean().item()
-    with np.load(run.manifest["source"]["name"]) as arrays:
-        train, test = (arrays[f"x_{split}"].reshape(-1, 784) / 255 for split in ("train", "test"))
-    linear = PCA(int(run.manifest["arguments"]["latent_dim"]), random_state=0).fit(train)
-    by_pca = ((linear.inverse_transform(linear.transform(test)) - test) ** 2).sum(1).mean().item()
-    return {"error": own, "PCA": by_pca}
+    found = by_capability("squared-error", "pca-error")(run)
+    return {"error": found["squared-error"], "PCA": found["pca-error"]}
 
 
 def information(run: "kallima.Run") -> dict[str, float]:

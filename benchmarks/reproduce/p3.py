@@ -19,8 +19,8 @@ from torch import Tensor
 
 import kallima
 from kallima.data.dataset import prepare
-from kallima.data.images import View
 from kallima.data.opening import open_source
+from kallima.data.view import View
 from kallima.evaluation.features.probe import Probe
 from kallima.evaluation.fid import fid
 from kallima.evaluation.moments import FoldedMoments

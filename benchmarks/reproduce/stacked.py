@@ -1,4 +1,4 @@
-"""P2, in the size that a CPU can do: two random digits on top of one another, so 100 modes (PacGAN: three, 1,000 modes).
+"""P2, in the size that a CPU can do: two random digits on top of one another, 100 modes (PacGAN: three, 1,000).
 
 One digit is the red channel and one the green; blue is black. The digits of 2,600 samples are told by P3's classifier,
 a channel each. A mode is found where a sample shows its pair; KL is the divergence of the histogram of pairs from the

@@ -117,9 +117,9 @@ class DiscretisedLogistic(Likelihood):
         return _halves(parameters)[0].clamp(-1, 1)
 
 
-def logistic_bins(mean: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:
+def logistic_bins(mean: Tensor, log_scale: Tensor, target: Tensor, levels: int = LEVELS) -> Tensor:
     """Return the log-probability of the level of each value under its logistic; all of one shape, target in [-1, 1]."""
-    half = 1 / (LEVELS - 1)
+    half = 1 / (levels - 1)
     sharpness = torch.exp(-log_scale)
     upper, lower = (target + half - mean) * sharpness, (target - half - mean) * sharpness
     # σ(u) − σ(l) = σ(u) σ(−l) (1 − e^(l − u)): a product has no cancellation, however far out the level lies

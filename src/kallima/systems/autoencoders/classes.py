@@ -40,7 +40,8 @@ class ClassVAE(System):
             numbers=likelihood.numbers,
             condition_size=classes,
         )
-        self.parts = {"z": slice(0, networks.latent_dim), "category": slice(networks.latent_dim, None)}
+        noise = networks.latent_dim
+        self.parts = {"z": slice(0, noise), "category": slice(noise, noise + classes)}
 
     @abstractmethod
     def prior_moments(self, category: Tensor) -> tuple[Tensor, Tensor]:
