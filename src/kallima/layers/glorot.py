@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from torch import nn
 
-Layer = TypeVar("Layer", bound=nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+Layer = TypeVar("Layer", bound=nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.Linear)
 
 
 def glorot(layer: Layer, gain: float = 1.0) -> Layer:

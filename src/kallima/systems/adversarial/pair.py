@@ -25,8 +25,8 @@ REFERENCE = 64
 
 
 def data_field(spec: Spec) -> str:
-    """Name the field that a generator forges: points where the data has them, else images."""
-    return "points" if "points" in spec else "image"
+    """Name the field that a generator forges: points where the data has them, else images, else videos."""
+    return next((name for name in ("points", "image", "video") if name in spec), "image")
 
 
 def pair(spec: Spec, networks: Networks, stabilisers: Stabilisers = Stabilisers()) -> tuple[nn.Module, Discriminator]:

@@ -1,0 +1,1 @@
+"""Models of moving pictures: what comes next, and whole clips."""
