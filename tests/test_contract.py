@@ -63,6 +63,9 @@ SWITCHES: list[tuple[str, str, dict[str, Any]]] = [
     ("ebgan", "points", {"pulling_away": 0.0}),
     ("gogan", "points", {"stages": 3}),
     ("sinkhorn", "points", {"learned_cost": True}),
+    ("wavenet", "sounds", {"window": 7}),
+    ("wavenet", "sounds", {"output": "mixture"}),
+    ("conditional-wavenet", "sounds", {"window": 7}),
     ("pixel-rnn", "few colours", {}),
     ("pixel-cnn", "few colours", {}),
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import judging
 import numpy as np
 import p3
+import pixels
 import places
 import stacked
 from entry import Bar, Entry
@@ -50,6 +51,21 @@ SMALL = {"width": 16, "batch_size": 64, "steps": 2_000}
 CONDITIONAL, FOUND, FEW_LABELS = "Asked for a class", "Categories found without labels", "A hundred labels"
 INFERENCE, PYRAMIDS, DOMAINS = "Codes found for images", "Several stages", "Two domains"
 VARIATIONAL = "Autoencoders"
+PIXELS = "Pixel after pixel"
+NATS: dict[str, Any] = {
+    "data": pixels.binarised,
+    "data_words": "mnist-binarised.npz",
+    "judge": judging.by_capability("nll"),
+    "shows": {"nll": ".1f"},
+}
+SPRITES: dict[str, Any] = {
+    "data": pixels.sprites,
+    "data_words": "pokemon20-split.npz",
+    "judge": pixels.against_unigram,
+    "picture": pixels.completions,
+    "shows": {"nats a pixel": ".2f", "unigram": ".2f", "ratio": ".2f"},
+    "bar": Bar("≤ 80 % of unigram", lambda own: own["ratio"] <= 0.8),
+}
 RECOVERY = {"label-recovery": ".3f", **P3}
 RECOVERED = Bar("label recovery ≥ 95 %", lambda own: own["label-recovery"] >= 0.95)
 recovery = judging.both(judging.by_capability("label-recovery", split="train"), p3.score)
@@ -358,5 +374,27 @@ ENTRIES: dict[str, Entry] = {
         bar=Bar("NLL ≤ 91", lambda own: own["nll"] <= 91),
         published="84.78",
         picture=judging.beside_originals,
+    ),
+    "pixel-cnn": Entry(
+        PIXELS, "pixel-cnn", **NATS, bar=Bar("≤ 88 nats", lambda own: own["nll"] <= 88), published="81.30 (memory)"
+    ),
+    "gated-pixel-cnn": Entry(PIXELS, "gated-pixel-cnn", **NATS),
+    "vae, drawn digits": Entry(PIXELS, "vae", **NATS, picture=None),
+    "pixel-rnn, sprites": Entry(PIXELS, "pixel-rnn", **SPRITES),
+    "pixel-cnn, sprites": Entry(
+        PIXELS,
+        "pixel-cnn",
+        **SPRITES,
+        options={"batch_size": 16, "steps": 1_000, "learning_rate": 2e-3, "schedule": "cosine"},
+    ),
+    "pixel-cnn-pp, CIFAR": Entry(
+        PIXELS,
+        "pixel-cnn-pp",
+        data=pixels.photographs,
+        data_words="cifar10-split.npz",
+        judge=judging.by_capability("bits-per-dimension"),
+        shows={"bits-per-dimension": ".2f"},
+        options={"steps": 2_000},
+        published="2.92, from all 50,000",
     ),
 }

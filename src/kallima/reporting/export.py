@@ -115,7 +115,8 @@ def write_completions(
             return None
         if originals.dtype == object:
             raise UsageError(f"--out {out} must end in .txt (one text a line) or .npz (an array)")
-        covered = np.where(kept.reshape(*kept.shape, *[1] * (originals.ndim - kept.ndim)), originals, COVER)
+        cover = COVER if rate is None else 0  # silence
+        covered = np.where(kept.reshape(*kept.shape, *[1] * (originals.ndim - kept.ndim)), originals, cover)
         rows = np.concatenate([originals[:, None], covered.astype(originals.dtype)[:, None], completed], 1)
         if originals.ndim == 5:  # a row a video
             return save_picture(path, sheet(rows.reshape(-1, *rows.shape[2:])))
