@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from kallima.data.batch import Batch
 from kallima.data.spec import Image, Spec
 from kallima.decoding import Decoding
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.ground import Autoregressive, NaiveWalk
+from kallima.systems.descent import Descent
 
 
 class Table(Autoregressive):

@@ -15,8 +15,8 @@ from kallima.networks.stacked import StackedAutoencoder
 from kallima.objectives.coding import contraction, sparsity
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, System, Terms
-from kallima.systems.autoencoders.coding import player
-from kallima.systems.autoencoders.settings import Descent, Stack
+from kallima.systems.autoencoders.settings import Stack
+from kallima.systems.descent import Descent, player
 
 REMEMBERED = 2048
 

@@ -2,8 +2,9 @@
 
 from kallima.data.spec import Image, Spec
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Charge, Coders, Descent, Pixels
+from kallima.systems.autoencoders.settings import Charge, Coders, Pixels
 from kallima.systems.autoencoders.vae import VAE, likelihood_of
+from kallima.systems.descent import Descent
 
 
 @recipe(

@@ -12,7 +12,8 @@ from kallima.objectives.gaussian import divergence
 from kallima.objectives.likelihood import Likelihood
 from kallima.system import Batch, System, Terms
 from kallima.systems.autoencoders.coding import coders, encoder
-from kallima.systems.autoencoders.settings import Coders, Descent
+from kallima.systems.autoencoders.settings import Coders
+from kallima.systems.descent import Descent
 
 
 class ClassVAE(System):

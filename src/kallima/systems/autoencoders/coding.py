@@ -1,13 +1,10 @@
-"""The encoder and the decoder that a recipe asks for, and the one player that moves both."""
+"""The encoder and the decoder that a recipe asks for."""
 
 from torch import nn
 
-from kallima import schedules
 from kallima.data.spec import Image, Spec
 from kallima.networks.coders import ConvolutionalDecoder, ConvolutionalEncoder, DenseDecoder, DenseEncoder
-from kallima.optimizers import adam
-from kallima.system import Player
-from kallima.systems.autoencoders.settings import Coders, Descent
+from kallima.systems.autoencoders.settings import Coders
 
 DENSE_AREA = 32 * 32
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -39,15 +36,3 @@ def coders(
 def encoder(spec: Spec, settings: Coders, outputs: int) -> nn.Module:
     """Build one more network of the encoder's kind, images to (N, outputs)."""
     return coders(spec, settings, outputs=outputs, inputs=1)[0]
-
-
-def player(name: str, *modules: nn.Module, descent: Descent) -> Player:
-    """Make the player that moves these modules as `descent` says."""
-    return Player(
-        name,
-        *modules,
-        optimizer=adam(descent.learning_rate, betas=(descent.beta1, descent.beta2)),
-        schedule=schedules.by_name(descent.schedule, 0.0),
-        clip=descent.clip,
-        average=descent.average,
-    )

@@ -15,8 +15,9 @@ from kallima.objectives.gaussian import reparameterised, standard_normal_diverge
 from kallima.objectives.perceptual import unlikeness
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, System, Terms
-from kallima.systems.autoencoders.coding import coders, player
-from kallima.systems.autoencoders.settings import Coders, Descent
+from kallima.systems.autoencoders.coding import coders
+from kallima.systems.autoencoders.settings import Coders
+from kallima.systems.descent import Descent, player
 
 
 class DFCVAE(System):

@@ -11,9 +11,9 @@ from kallima.objectives.likelihood import Likelihood
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, Terms
 from kallima.systems.autoencoders.classes import ClassVAE
-from kallima.systems.autoencoders.coding import player
-from kallima.systems.autoencoders.settings import Coders, Descent, Pixels
+from kallima.systems.autoencoders.settings import Coders, Pixels
 from kallima.systems.autoencoders.vae import likelihood_of
+from kallima.systems.descent import Descent, player
 
 
 class GMVAE(ClassVAE):

@@ -16,10 +16,11 @@ from kallima.objectives.gaussian import divergence, reparameterised
 from kallima.objectives.likelihood import Likelihood
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, System, Terms
-from kallima.systems.autoencoders.coding import coders, player
-from kallima.systems.autoencoders.settings import Charge, Coders, Descent, Pixels
+from kallima.systems.autoencoders.coding import coders
+from kallima.systems.autoencoders.settings import Charge, Coders, Pixels
 from kallima.systems.autoencoders.vae import likelihood_of
 from kallima.systems.autoencoders.variational import ACTIVE
+from kallima.systems.descent import Descent, player
 
 LEAST_VARIANCE = 1e-6
 

@@ -15,11 +15,12 @@ from kallima.objectives.gaussian import reparameterised
 from kallima.objectives.likelihood import Likelihood
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, Terms
-from kallima.systems.autoencoders.coding import encoder, player
+from kallima.systems.autoencoders.coding import encoder
 from kallima.systems.autoencoders.m2 import Baseline
-from kallima.systems.autoencoders.settings import Charge, Coders, Descent, Pixels
+from kallima.systems.autoencoders.settings import Charge, Coders, Pixels
 from kallima.systems.autoencoders.vae import likelihood_of
 from kallima.systems.autoencoders.variational import EncodingAutoencoder
+from kallima.systems.descent import Descent, player
 
 
 class M1(EncodingAutoencoder):

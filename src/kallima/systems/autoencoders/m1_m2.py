@@ -16,12 +16,12 @@ from kallima.objectives.gaussian import reparameterised
 from kallima.objectives.likelihood import LEAST_LOG_DEVIATION, Gaussian, Likelihood
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, Terms
-from kallima.systems.autoencoders.coding import player
 from kallima.systems.autoencoders.m1 import drawn
 from kallima.systems.autoencoders.m2 import M2
-from kallima.systems.autoencoders.settings import Charge, Coders, Descent, Pixels
+from kallima.systems.autoencoders.settings import Charge, Coders, Pixels
 from kallima.systems.autoencoders.vae import likelihood_of
 from kallima.systems.autoencoders.variational import EncodingAutoencoder
+from kallima.systems.descent import Descent, player
 
 
 @dataclass(frozen=True)

@@ -23,24 +23,6 @@ class Coders:
 
 
 @dataclass(frozen=True)
-class Descent:
-    """How the networks are trained."""
-
-    learning_rate: float = 1e-3
-    """Adam's step size."""
-    beta1: float = 0.9
-    """Adam's decay of the mean gradient."""
-    beta2: float = 0.999
-    """Adam's decay of the mean squared gradient."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """How the learning rate changes: constant, or cosine down to 0."""
-    clip: float | None = None
-    """Bound on the L2 norm of the gradient."""
-    average: float = 0.0
-    """Decay of the moving average of the weights that the result has; 0 for none."""
-
-
-@dataclass(frozen=True)
 class Charge:
     """What a code costs."""
 

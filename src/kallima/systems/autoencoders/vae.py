@@ -9,9 +9,9 @@ from kallima.data.spec import Attributes, Image, Label, Spec, Values
 from kallima.objectives.likelihood import Bernoulli, DiscretisedLogistic, FixedGaussian, Gaussian, Likelihood
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, Terms
-from kallima.systems.autoencoders.coding import player
-from kallima.systems.autoencoders.settings import Charge, Coders, Descent, Pixels
+from kallima.systems.autoencoders.settings import Charge, Coders, Pixels
 from kallima.systems.autoencoders.variational import EncodingAutoencoder, VariationalAutoencoder
+from kallima.systems.descent import Descent, player
 
 
 class VAE(EncodingAutoencoder):

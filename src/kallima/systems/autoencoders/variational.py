@@ -13,7 +13,8 @@ from kallima.objectives.gaussian import reparameterised
 from kallima.objectives.likelihood import Likelihood
 from kallima.system import Batch, System, Terms
 from kallima.systems.autoencoders.coding import coders
-from kallima.systems.autoencoders.settings import Charge, Coders, Descent
+from kallima.systems.autoencoders.settings import Charge, Coders
+from kallima.systems.descent import Descent
 
 ACTIVE = 0.01
 """Nats above which a dimension of the code says something of the image."""

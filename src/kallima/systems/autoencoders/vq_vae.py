@@ -13,10 +13,10 @@ from kallima.networks.feature_maps import MapDecoder, MapEncoder
 from kallima.objectives.likelihood import Likelihood
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, System, Terms
-from kallima.systems.autoencoders.coding import player
-from kallima.systems.autoencoders.settings import Descent, Pixels
+from kallima.systems.autoencoders.settings import Pixels
 from kallima.systems.autoencoders.vae import likelihood_of
 from kallima.systems.autoregressive.gated_pixel_cnn import GatedPixelCNN
+from kallima.systems.descent import Descent, player
 
 
 class VQVAE(System):

@@ -8,9 +8,9 @@ from kallima.data.spec import Image, Spec
 from kallima.layers.causal_convolution import CausalConvolution, MaskedConvolution, Point
 from kallima.layers.skewing import skewed, unskewed
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.masked_stack import MaskedStack, StackLayer
 from kallima.systems.autoregressive.row_lstm import cell
+from kallima.systems.descent import Descent
 
 
 class DiagonalBiLSTM(MaskedStack):

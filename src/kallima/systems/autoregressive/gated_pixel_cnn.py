@@ -9,8 +9,8 @@ from kallima.data.spec import Attributes, Image, Label, Spec, Values
 from kallima.errors import UsageError
 from kallima.layers.causal_convolution import CausalConvolution, MaskedConvolution, Point, RowWindow, Window, groups
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.pixels import PixelModel
+from kallima.systems.descent import Descent
 
 
 def gated(maps: Tensor) -> Tensor:

@@ -13,8 +13,7 @@ from kallima.data.spec import Spec
 from kallima.decoding import PLAIN, Decoding
 from kallima.layers.modes import evaluating
 from kallima.system import Batch, Phase, System, Terms
-from kallima.systems.autoencoders.coding import player
-from kallima.systems.autoencoders.settings import Descent
+from kallima.systems.descent import Descent, player
 
 Progress = Callable[[int, int], None]
 

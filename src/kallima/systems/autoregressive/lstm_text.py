@@ -7,9 +7,9 @@ from kallima.conditions import Conditions
 from kallima.data.spec import Attributes, Label, Spec, Text, Values
 from kallima.layers.lstm import LSTM
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.text import TextModel
 from kallima.systems.autoregressive.text_settings import Layers
+from kallima.systems.descent import Descent
 
 
 class LSTMTextModel(TextModel):

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from kallima.data.spec import Spec
 from kallima.errors import UsageError
 from kallima.layers.causal_convolution import MaskedConvolution, Point, Window
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.pixels import PixelModel
+from kallima.systems.descent import Descent
 
 
 class LayerSteps(Protocol):

@@ -5,8 +5,8 @@ from torch import Tensor
 from kallima.data.spec import Image, Spec
 from kallima.layers.causal_convolution import MaskedConvolution, Point, Window
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.masked_stack import MaskedStack, StackLayer
+from kallima.systems.descent import Descent
 
 
 class PixelCNN(MaskedStack):

@@ -10,8 +10,8 @@ from kallima.errors import UsageError
 from kallima.layers.causal_convolution import CausalConvolution, Point, RowWindow, Window
 from kallima.objectives.logistic_mixture import conditionals, level_logits, log_probability, numbers
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.pixels import PixelModel
+from kallima.systems.descent import Descent
 
 
 def both_ways(maps: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from torch import Tensor
 from kallima.data.spec import Image, Spec
 from kallima.layers.lstm import LSTM
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.sequences import Sequence
+from kallima.systems.descent import Descent
 
 
 class PixelRNN(Sequence):

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from kallima.data.spec import Image, Spec
 from kallima.networks.causal_transformer import CausalTransformer
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.sequences import Sequence
+from kallima.systems.descent import Descent
 
 START = 0.02  # the deviation of vectors and positions at the start, as in GPT-2
 

@@ -12,9 +12,9 @@ from kallima.decoding import PLAIN, Decoding
 from kallima.errors import DataError, UsageError
 from kallima.layers.causal_convolution import groups
 from kallima.system import Batch
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.alphabets import Palette, alphabet
 from kallima.systems.autoregressive.ground import Autoregressive, Progress, Walk
+from kallima.systems.descent import Descent
 
 
 class ImageModel(Autoregressive):

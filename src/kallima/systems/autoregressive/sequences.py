@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from kallima.data.spec import Spec
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.ground import Walk
 from kallima.systems.autoregressive.pixels import ImageModel
+from kallima.systems.descent import Descent
 
 
 class Reader(Protocol):

@@ -13,9 +13,9 @@ from kallima.data.tokens import END, UNKNOWN
 from kallima.decoding import PLAIN, Decoding
 from kallima.layers.modes import evaluating
 from kallima.layers.vocabulary import Vocabulary
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.ground import Autoregressive, Progress
 from kallima.systems.autoregressive.text_settings import Layers
+from kallima.systems.descent import Descent
 
 GLANCE = 16  # places between looks at whether all texts have ended, for each look waits for the device
 

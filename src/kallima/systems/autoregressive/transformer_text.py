@@ -8,9 +8,9 @@ from kallima.conditions import Conditions
 from kallima.data.spec import Attributes, Label, Spec, Text, Values
 from kallima.networks.causal_transformer import CausalTransformer
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.text import TextModel
 from kallima.systems.autoregressive.text_settings import Layers
+from kallima.systems.descent import Descent
 
 START = 0.02  # the deviation of embeddings and positions at the start, as in GPT-2
 

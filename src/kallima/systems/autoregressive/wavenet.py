@@ -10,10 +10,10 @@ from kallima.decoding import Decoding
 from kallima.networks.dilated import DilatedNetwork, DilatedSteps
 from kallima.recipe import recipe
 from kallima.system import Batch, Terms
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.ground import Autoregressive
 from kallima.systems.autoregressive.sound_settings import Waves
 from kallima.systems.autoregressive.voices import LogisticMixture, MuLaw, Voice
+from kallima.systems.descent import Descent
 
 TOGETHER = 16  # sounds whose likelihood is computed at once: what is said of a sample takes a kilobyte
 

@@ -11,10 +11,9 @@ from kallima.layers.frequencies import Table
 from kallima.layers.modes import evaluating
 from kallima.recipe import recipe
 from kallima.system import Phase
-from kallima.systems.autoencoders.coding import player
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.compression.settings import Transforms
 from kallima.systems.compression.transform_coding import TransformCodec, noised
+from kallima.systems.descent import Descent, player
 
 
 class FactorisedPrior(TransformCodec):

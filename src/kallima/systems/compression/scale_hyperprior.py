@@ -13,10 +13,9 @@ from kallima.networks.transform_coding import HyperAnalysis, HyperSynthesis
 from kallima.objectives.rate_distortion import normal_bin
 from kallima.recipe import recipe
 from kallima.system import Phase
-from kallima.systems.autoencoders.coding import player
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.compression.settings import Transforms
 from kallima.systems.compression.transform_coding import TransformCodec, noised
+from kallima.systems.descent import Descent, player
 
 FIRST_LEVEL = 18.0  # a deviation of 1
 

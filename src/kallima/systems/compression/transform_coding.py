@@ -13,8 +13,8 @@ from kallima.layers.reflection import reflect_to
 from kallima.networks.transform_coding import Analysis, Synthesis
 from kallima.objectives.rate_distortion import bits_per_pixel, traded_error
 from kallima.system import Batch, System, Terms
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.compression.settings import Transforms
+from kallima.systems.descent import Descent
 
 
 class TransformCodec(System):

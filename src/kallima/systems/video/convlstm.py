@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from kallima.data.spec import Spec, Video
 from kallima.recipe import recipe
-from kallima.systems.autoencoders.settings import Descent
+from kallima.systems.descent import Descent
 from kallima.systems.video.likelihood import VideoModel
 
 

@@ -13,8 +13,9 @@ from kallima.objectives.gaussian import reparameterised
 from kallima.objectives.likelihood import Bernoulli
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, System, Terms
-from kallima.systems.autoencoders.coding import coders, player
-from kallima.systems.autoencoders.settings import Coders, Descent
+from kallima.systems.autoencoders.coding import coders
+from kallima.systems.autoencoders.settings import Coders
+from kallima.systems.descent import Descent, player
 
 SWEEP = 1.5
 """Standard deviations to either side of the mean that a number of the code goes through in a sample."""

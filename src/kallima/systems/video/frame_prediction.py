@@ -16,8 +16,7 @@ from kallima.objectives.adversarial import cross_entropy_discriminator, non_satu
 from kallima.objectives.frames import gradient_difference
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, System, Terms
-from kallima.systems.autoencoders.coding import player
-from kallima.systems.autoencoders.settings import Descent
+from kallima.systems.descent import Descent, player
 
 
 class FramePrediction(System):

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from kallima.data.spec import Image, Spec, Video
 from kallima.layers.convlstm import FrameMemory
-from kallima.systems.autoencoders.settings import Descent
 from kallima.systems.autoregressive.alphabets import alphabet
 from kallima.systems.autoregressive.ground import Autoregressive, Walk
 from kallima.systems.autoregressive.pixels import Stepper
+from kallima.systems.descent import Descent
 
 
 class VideoModel(Autoregressive):

@@ -13,8 +13,7 @@ from kallima.layers.modes import evaluating
 from kallima.networks.views import DirectView, FlowView
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, System, Terms
-from kallima.systems.autoencoders.coding import player
-from kallima.systems.autoencoders.settings import Descent
+from kallima.systems.descent import Descent, player
 
 
 class ViewSynthesis(System):
