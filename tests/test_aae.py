@@ -147,7 +147,7 @@ def test_who_minimises_what_by_hand():
 
 
 def test_the_few_labels_are_learnt_and_no_others_are_read():
-    system = build("aae-semi-supervised", supervised_weight=0.5, input_noise=0.0, labelled=5)
+    system = build("aae-semi-supervised", supervised_weight=0.5, input_noise=0.0, style_noise=0.0, labelled=5)
     batch, labelled = batch_of(), Batch({"points": torch.randn(3, 4), "label": torch.tensor([2, 0, 2])})
     terms = system.autoencoder_loss(batch, labelled)
     # examples of a batch meet in its normalisation: those with a label are coded together with the others
@@ -175,6 +175,42 @@ def test_the_encoder_alone_sees_noise_and_only_while_it_learns():
     system.encode(batch["points"])
     system.cluster(batch["points"])
     assert [part.std().item() for part in seen] == pytest.approx([0.5, 0.5, 0, 0], abs=0.03)
+
+
+def test_a_style_is_drawn_around_its_mean_while_it_learns_and_is_its_mean_after():
+    system = build("aae-clustering", input_noise=0.0, style_noise=0.5, clusters=3)
+    seen: dict[str, list[Tensor]] = {}
+    judges: Any = system.discriminator
+    for name, network in {"style": judges[0], "category": judges[1], "decoder": system.generator}.items():
+        kept = seen.setdefault(name, [])
+        network.register_forward_pre_hook(lambda _, inputs, kept=kept: kept.append(inputs[0].detach()))
+    batch = Batch({"points": torch.randn(1, 4).expand(4000, 4)})  # examples that are all alike
+    means = system.code(batch["points"]).detach()
+    system.discriminator_loss(batch)
+    system.generator_loss(batch)
+    (_, judged, passing), (_, *categories), (decoded,) = seen["style"], seen["category"], seen["decoder"]
+    for z in (judged, passing):
+        torch.testing.assert_close(z.mean(0), means[0, :2], atol=0.03, rtol=0)
+        assert z.std(0).tolist() == pytest.approx([0.5, 0.5], abs=0.03)
+    assert all(torch.equal(y, means[:, 2:]) for y in categories)
+    assert torch.equal(decoded, torch.cat([passing, means[:, 2:]], 1))  # what is rebuilt from is what is judged
+    assert torch.equal(system.encode(batch["points"]), system.encode(batch["points"]))
+
+
+@pytest.mark.parametrize("name", ["aae-semi-supervised", "aae-clustering"])
+def test_each_layer_of_an_encoder_with_a_category_is_normalised(name: str):
+    system = build(name, depth=2)
+    x = 3 * torch.randn(500, 4) + 5
+    seen: list[Tensor] = []
+    for layer in system.encoder.modules():
+        if isinstance(layer, nn.BatchNorm1d):
+            layer.register_forward_hook(lambda _, inputs, output: seen.append(output))
+    system.encoder(x)
+    assert [part.shape[1] for part in seen[:2]] == [8, 8]
+    assert len(seen) == 3
+    for part in seen:
+        assert part.mean(0).abs().max() < 1e-4
+        assert (part.var(0, unbiased=False) > 0.9).all()
 
 
 # --- what can be done with them ---

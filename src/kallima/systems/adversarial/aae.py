@@ -28,8 +28,9 @@ class CodedGame(TwoPlayerGame):
     """An autoencoder against discriminators of its codes: one of their noise z, one of their category if there is one.
 
     The decoder is the game's generator: it takes codes (N, d), z first and then, with `categories` K > 0, the
-    probabilities of the K categories. The encoder gives (N, d) likewise, with logits in their place, and sees examples
-    with normal noise of standard deviation `input_noise` while it learns.
+    probabilities of the K categories. The encoder gives (N, d) likewise, with logits in their place. While it learns it
+    sees examples with normal noise of standard deviation `input_noise`, and the z that it gives is the mean of a normal
+    distribution of standard deviation `style_noise`, from which the z that is decoded and judged is drawn.
     """
 
     def __init__(
@@ -43,13 +44,15 @@ class CodedGame(TwoPlayerGame):
         categories: int = 0,
         adversarial_weight: float,
         input_noise: float = 0.0,
+        style_noise: float = 0.0,
         play: Play,
         conditions: Conditions | None = None,
     ):
         super().__init__(spec, decoder, nn.ModuleList(discriminators), play=play, conditions=conditions)
         self.encoder, self.categories = encoder, categories
         self.prior = prior
-        self.adversarial_weight, self.input_noise = adversarial_weight, input_noise
+        self.adversarial_weight = adversarial_weight
+        self.input_noise, self.style_noise = input_noise, style_noise
         self.noise = slice(0, prior.dimensions)
         self.category = slice(prior.dimensions, prior.dimensions + categories)
         self.judged = {"": self.noise, "category_": self.category} if categories else {"": self.noise}
@@ -67,7 +70,7 @@ class CodedGame(TwoPlayerGame):
     def discriminator_loss(self, batch: Batch) -> Turn:
         """Tell draws from the prior from the codes of the batch, through which no gradient reaches the encoder."""
         with torch.no_grad():
-            codes = self.code(self.blurred(batch[self.field]))
+            codes = self.drawn(self.code(self.blurred(batch[self.field])))
         real, fake = self.score(self.draw(len(batch))), self.score(codes)
         terms = {}
         for part in self.judged:
@@ -82,6 +85,7 @@ class CodedGame(TwoPlayerGame):
 
     def autoencoding(self, example: Tensor, codes: Tensor) -> Terms:
         """Return the autoencoder's terms of examples (N, …) and what they were coded as (N, d)."""
+        codes = self.drawn(codes)
         terms = {"reconstruction": F.mse_loss(self.generator(codes), example)}
         for part, scores in self.score(codes).items():
             for name, term in non_saturating.generator(None, scores).items():
@@ -91,6 +95,13 @@ class CodedGame(TwoPlayerGame):
     def blurred(self, examples: Tensor) -> Tensor:
         """Add the encoder's noise to examples (N, …), where there is any."""
         return examples + self.input_noise * torch.randn_like(examples) if self.input_noise else examples
+
+    def drawn(self, codes: Tensor) -> Tensor:
+        """Add the noise of z to codes (N, d), where there is any."""
+        if not self.style_noise:
+            return codes
+        z, category = codes[:, self.noise], codes[:, self.category]
+        return torch.cat([z + self.style_noise * torch.randn_like(z), category], 1)
 
     def code(self, examples: Tensor) -> Tensor:
         """(N, …) to codes (N, d): z, and the probabilities of the categories."""
