@@ -39,21 +39,22 @@ MAY_IMPORT = {
     "judging": "errors job data system training evaluation",
     "examination": "errors files job data training evaluation diagnosis",
     "picturing": "data figures system sampling reporting",
-    "completing": "errors data conditions decoding job system sampling training reporting",
     "compression": "errors files data system",
-    "api": "conditions decoding picturing completing compression judging examination errors files job data system "
+    "api": "conditions decoding picturing compression judging examination errors files job data system "
     "recipe training sampling evaluation reporting",
+    "completing": "errors data conditions decoding job judging system sampling training reporting api",
     "exploring": "errors arguments figures data conditions system sampling training evaluation reporting job judging "
     "api",
-    "cli": "kallima errors arguments options recipe api examination exploring data training evaluation reporting "
-    "diagnosis",
-    "kallima": "errors api data examination exploring recipe training",
+    "cli": "kallima errors arguments options recipe api completing examination exploring data training evaluation "
+    "reporting diagnosis",
+    "kallima": "errors api completing data examination exploring recipe training",
     "__main__": "cli",
 }
 
 # What importing must not import torch.
 WITHOUT_TORCH = [
     *("kallima", "kallima.errors", "kallima.options", "kallima.recipe", "kallima.api", "kallima.training.run"),
+    "kallima.completing",
     *("kallima.data", "kallima.data.spec", "kallima.data.source", "kallima.data.opening"),
     *(
         "kallima.cli",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from kallima.errors import DataError, KallimaError, RunError, TrainingError, UsageError
 
 if TYPE_CHECKING:
-    from kallima.api import compare, complete, compress, decompress, evaluate, load, plan, report, resume, sample, train
+    from kallima.api import compare, compress, decompress, evaluate, load, plan, report, resume, sample, train
+    from kallima.completing import complete
     from kallima.data.opening import open_source
     from kallima.examination import diagnose
     from kallima.exploring import explore
@@ -49,9 +50,10 @@ __all__ = [
 
 _HOMES = {
     "kallima.api": (
-        *("compare", "complete", "compress", "decompress", "evaluate"),
+        *("compare", "compress", "decompress", "evaluate"),
         *("load", "plan", "report", "resume", "sample", "train"),
     ),
+    "kallima.completing": ("complete",),
     "kallima.data.opening": ("open_source",),
     "kallima.examination": ("diagnose",),
     "kallima.exploring": ("explore",),

@@ -11,6 +11,7 @@ from kallima.arguments import REQUIRED, Parameter, from_options, from_signature
 from kallima.cli.catalogue import listing
 from kallima.cli.output import emit, emit_json, messages, tell
 from kallima.cli.parsing import JSON, Command, command
+from kallima.completing import complete
 from kallima.errors import UsageError
 from kallima.options import DataOptions, TrainingOptions
 from kallima.recipe import describe, get_recipe
@@ -155,7 +156,7 @@ def _sample_command() -> Command:
 
 
 def _complete(*, run: str, given: str, out: str | None = None, **options: Any) -> int:
-    made = api.complete(run, given, out=out, **options)
+    made = complete(run, given, out=out, **options)
     if out is not None:
         emit(out)
     elif made.dtype == object:
@@ -166,7 +167,7 @@ def _complete(*, run: str, given: str, out: str | None = None, **options: Any) -
 
 
 def _complete_command() -> Command:
-    made = command("complete", api.complete, _complete)
+    made = command("complete", complete, _complete)
     own = [replace(p, hint=str, positional=True) if p.name in ("run", "given") else p for p in made.parameters]
     own = [replace(p, hint=str | None) if p.name == "condition" else p for p in own if p.name != "known"]
     return replace(made, groups={"options": own})

@@ -1,4 +1,4 @@
-"""Going on from the beginnings of examples: what is given, how much of it is kept, what is made and how it is shown."""
+"""The beginnings of examples: what is given, how much of it is kept, what is made and how it is shown."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
