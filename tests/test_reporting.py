@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kallima.data.spec import Video
 from kallima.errors import DataError, RunError, UsageError
 from kallima.reporting import curves, page, wording
 from kallima.reporting.compare import comparison_table, write_comparison
@@ -561,6 +562,8 @@ def test_numbers_read_well() -> None:
     ]
     assert wording.moment("2025-11-21T08:14:02+00:00") == "21 November 2025, 08:14 UTC"
     assert wording.moment("lately") == "lately"
+    assert wording.field({"kind": "audio", "rate": 8000, "samples": 4000}) == "0.5 s at 8,000 samples a second"
+    assert wording.field(Video(3, 1, 16, 8).to_json()) == "3 frames of 8 × 16 pixels"
 
 
 # In a browser

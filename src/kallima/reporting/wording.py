@@ -68,6 +68,10 @@ def field(description: Any) -> str:
     match description:
         case {"kind": "image", "height": height, "width": width, "channels": channels}:
             return f"{width} × {height} pixels, {channels} channel{'' if channels == 1 else 's'}"
+        case {"kind": "video", "frames": frames, "height": height, "width": width}:
+            return f"{frames} frames of {width} × {height} pixels"
+        case {"kind": "audio", "rate": int(rate), "samples": int(samples)}:
+            return f"{samples / rate:.3g} s at {rate:,} samples a second"
         case {"kind": "label", "classes": [*classes]}:
             return f"{len(classes)} classes: {_some(classes)}"
         case {"kind": "attributes", "names": [*names]}:
