@@ -199,7 +199,7 @@ def sample(
     Args:
         run: the run directory.
         count: how many, of each condition.
-        condition: what a conditional system is asked for: "label=G,bold=true"; several, a row of the picture each,
+        condition: what a conditional system is asked for: "label=G, bold=true"; several, a row of the picture each,
             with semicolons: "label=G; label=Q", or "label=*" for every class. Left out it is as in the data.
         seed: equal seeds give equal samples, and the same latents under every condition.
         out: also write them: a picture (.png), an array `samples` (.npz), texts (.txt), or one file each (a folder,
