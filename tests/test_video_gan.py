@@ -1,12 +1,15 @@
 """Whole clips from one latent: two streams, and a discriminator who sees time."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
+import kallima
 from kallima.data.batch import Batch
 from kallima.data.spec import Spec, Video
+from kallima.errors import UsageError
 from kallima.networks.clips import ClipDiscriminator, TemporalGenerator, TwoStreamGenerator, time_halvings
 from kallima.recipe import get_recipe
 from kallima.training.trainer import Trainer
@@ -111,3 +114,9 @@ def test_it_learns_what_moves_and_how():
     for _ in range(200):
         trainer.play()
     assert nearest(trainer.average.system.sample(64)).mean() < 0.35
+
+
+def test_a_score_that_nothing_gives_is_refused_before_training(tmp_path: Path):
+    with pytest.raises(UsageError, match="--evaluate-every: there is no score of video-gan"):
+        kallima.train("video-gan", data="moving-digit", steps=2, evaluate_every=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

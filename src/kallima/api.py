@@ -52,6 +52,7 @@ def train(recipe: str, *, data: str | Path, out: str | Path | None = None, **opt
         dataset = _dataset(job, world)
         folder = Path(distribution.share(str(out or default_folder(job)), world))
         trainer = job.trainer(dataset, device, world)  # before the directory: what cannot be built leaves none behind
+        _refuse_unscored(job, trainer.system)
         if world.leads:
             Run.create(folder, job.manifest(dataset, device, world))
         distribution.barrier(world)
@@ -406,12 +407,27 @@ def _dataset(job: Job, world: "World") -> "Dataset":
         return job.dataset(lambda done, total: show("preparing the data", done, total))
 
 
+def _refuse_unscored(job: Job, system: "System") -> None:
+    """Refuse --evaluate-every where no score could be taken, before any step is made."""
+    from kallima.system import ScoresLikelihood
+
+    if job.training.evaluate_every and not (_scored_by_samples(system) or isinstance(system, ScoresLikelihood)):
+        raise UsageError(f"--evaluate-every: there is no score of {job.recipe.name} while it trains: leave it out")
+
+
+def _scored_by_samples(system: "System") -> bool:
+    """Say whether samples of the system are cheap to draw, and judged by a score."""
+    from kallima.system import Completes, Samples
+
+    return system.spec.medium in HEADLINE and isinstance(system, Samples) and not isinstance(system, Completes)
+
+
 def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
     """Train, then ship the model and write the report."""
     from kallima.evaluation.sets import Truth
     from kallima.reporting.grid import save_picture
     from kallima.sampling.drawing import draw
-    from kallima.system import Completes, capabilities
+    from kallima.system import capabilities
     from kallima.training.loop import Watch, fit
     from kallima.training.shipping import ship
 
@@ -425,7 +441,7 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
 
     def score(system: "System") -> tuple[dict[str, float], bool]:
         truth = Truth(dataset, dataset)
-        if dataset.spec.medium in HEADLINE and not isinstance(system, Completes):
+        if _scored_by_samples(system):
             made = draw(system, QUICK, seed=job.training.seed)
             scores = judge(made, truth, metrics=[HEADLINE[dataset.spec.medium]], seed=job.training.seed)
         else:
