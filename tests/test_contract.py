@@ -39,6 +39,11 @@ SPECS = {
     "views": Spec({"video": Video(2, 1, 8, 8), "values": Values(("turn",), (0.0,), (2.0,))}),
     "videos": Spec({"video": Video(3, 1, 8, 8), "label": Label(("a", "b"))}),
 }
+# Images with a text or a sound beside them: for the recipes that ask for both.
+PAIRS = {
+    "captioned": Spec({"image": Image(3, 16, 16), "text": Text("word", tuple("abcde"), 6)}),
+    "heard": Spec({"image": Image(1, 16, 16), "audio": Audio(8000, 800)}),
+}
 # What a recipe is at home on only where a case below says so.
 PALETTE = Spec({"image": Image(3, 4, 4, ((0, 0, 0), (255, 0, 0), (255, 255, 255))), "label": Label(("a", "b"))})
 SMALL = {"width": 8, "latent_dim": 4, "depth": 1}
@@ -82,12 +87,17 @@ class Case:
 
 def places(recipe: Recipe) -> dict[str, Spec]:
     """Return the data that a recipe is at home on: one of each of its needs, all where it is a class's only recipe."""
+    known = SPECS | PAIRS
     fits = [
-        [name for name, spec in SPECS.items() if all(isinstance(spec.get(f), kind) for f, kind in needs.items())]
+        [
+            name
+            for name, spec in (known if {"text", "audio"} & set(needs) and "image" in needs else SPECS).items()
+            if all(isinstance(spec.get(f), kind) for f, kind in needs.items())
+        ]
         for needs in recipe.needs
     ]
     alone = sum(other.returns == recipe.returns for other in recipes().values()) == 1
-    return {name: SPECS[name] for names in fits for name in (names if alone else names[:1])}
+    return {name: known[name] for names in fits for name in (names if alone else names[:1])}
 
 
 CASES = [

@@ -54,11 +54,12 @@ class Job:
         hints = {p.name: p.hint for kind in (DataOptions, TrainingOptions) for p in from_options(kind)}
         given = {name: coerce(hints[name], value, name) for name, value in options.items() if name in hints}
         lengths = {"steps": chosen.steps, "batch_size": chosen.batch_size}
+        about = {name: value for name, value in given.items() if name in about_data and value is not None}
         training = {name: value for name, value in given.items() if name in about_training and value is not None}
         return cls(
             chosen,
             chosen.resolve({name: value for name, value in options.items() if name in own}),
-            DataOptions(str(data), **{name: value for name, value in given.items() if name in about_data}),
+            DataOptions(str(data), **{**chosen.view, **about}),
             TrainingOptions(**(lengths | training)),
         )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PICTURED = {"image": 64, "points": 2_500, "video": 8, "audio": 8}  # how many samples a picture holds
 SLOW = 16  # of those that are made piece by piece
 ACROSS = 10  # samples of each condition
+CAPTIONS = 8  # examples whose captions or sounds are tried
 WRITTEN = 16  # texts, those of all conditions together
 GRID = 96  # fields are judged at so many points a side
 BINS = 64
@@ -49,6 +50,8 @@ def picture_of(system: "System", dataset: "Dataset", step: int, *, seed: int) ->
     if medium == "image":
         if isinstance(system, Completes) and not isinstance(system, Conditional):
             return sheet(draw(system, SLOW, seed=seed))
+        if isinstance(system, Conditional) and system.conditions.senses:
+            return _of_captions(system, dataset, seed)
         if isinstance(system, Conditional):
             return image_grid(draw_rows(system, ACROSS, system.conditions.shown(), seed=seed), columns=ACROSS)
         return sheet(draw(system, PICTURED["image"], seed=seed))
@@ -69,6 +72,26 @@ def _of_other_media(system: "System", medium: str, seed: int) -> "Image.Image | 
         return None
     field = system.spec[medium]
     return sheet(draw(system, PICTURED[medium], seed=seed), rate=field.rate if isinstance(field, Audio) else None)
+
+
+def _of_captions(system: "System", dataset: "Dataset", seed: int) -> "Image.Image":
+    """Draw some of the data's images, and beside each what the system makes of its caption or its sound."""
+    import torch
+
+    from kallima.data.batch import Batch, as_batch
+    from kallima.reporting.grid import image_grid
+    from kallima.sampling.drawing import to_units
+    from kallima.system import Conditional, Samples
+
+    assert isinstance(system, Conditional)
+    assert isinstance(system, Samples)
+    batch = as_batch(dataset.read(np.arange(min(CAPTIONS, len(dataset)))))
+    told = system.conditions.vectors(Batch({name: value.to(system.device) for name, value in batch.fields.items()}))
+    rng = torch.Generator().manual_seed(seed)
+    made = system.sample((ACROSS - 1) * len(told), condition=told.repeat_interleave(ACROSS - 1, 0), rng=rng)
+    made = made.unflatten(0, (len(told), ACROSS - 1))
+    rows = torch.cat([batch["image"][:, None].to(made), made], 1).flatten(0, 1)
+    return image_grid(to_units(rows, dataset.spec), columns=ACROSS)
 
 
 def _of_completions(system: "Completes", dataset: "Dataset", seed: int) -> "Image.Image":

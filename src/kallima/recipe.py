@@ -8,9 +8,10 @@ import ast
 import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kallima.arguments import (
@@ -46,6 +47,7 @@ class Declaration:
     needs: Needs | tuple[Needs, ...]
     steps: int
     batch_size: int
+    view: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def alternatives(self) -> tuple[Needs, ...]:
@@ -54,7 +56,14 @@ class Declaration:
 
 
 def recipe(
-    name: str, *, family: str, paper: str, needs: Needs | tuple[Needs, ...], steps: int, batch_size: int
+    name: str,
+    *,
+    family: str,
+    paper: str,
+    needs: Needs | tuple[Needs, ...],
+    steps: int,
+    batch_size: int,
+    view: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[[Builder], Builder]:
     """Declare a recipe: `function(spec, *, typed arguments with defaults) -> System`, which is returned unchanged.
 
@@ -68,10 +77,11 @@ def recipe(
         needs: the fields that the data must have, by name; a tuple of such mappings where any of them will do.
         steps: how long it trains by default.
         batch_size: how many examples a step by default.
+        view: how it looks at data where the user does not say, by the name of the option: {"tokens": "word"}.
     """
 
     def declare(function: Builder) -> Builder:
-        vars(function)["declaration"] = Declaration(name, family, paper, needs, steps, batch_size)
+        vars(function)["declaration"] = Declaration(name, family, paper, needs, steps, batch_size, view)
         return function
 
     return declare
@@ -117,6 +127,11 @@ class Recipe:
     def batch_size(self) -> int:
         """How many examples a step by default."""
         return self.declaration.batch_size
+
+    @property
+    def view(self) -> Mapping[str, Any]:
+        """How it looks at data by default, by the name of the option."""
+        return self.declaration.view
 
     @property
     def description(self) -> str:

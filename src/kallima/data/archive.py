@@ -82,6 +82,8 @@ class Archive(Source):
         around = _folder_around([member.name for member in members])
         names = [member.name[len(around) :] for member in members]
         table, sibling = self._table(tables, around, names)
+        if table is not None and "audio" in table.columns:
+            raise DataError(f"{path} has a column audio, and sounds beside images are read from folders: unpack it")
         self._damage = damage
         self._listing = list_files(names, table, split, str(path), kind.noun)
         self._members = [None if at is None else members[at] for at in self._listing.positions]

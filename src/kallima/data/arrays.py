@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from kallima.data.companions import NAMED, companions
+from kallima.data.companions import NAMED, SENSED, companions
 from kallima.data.fingerprint import file_digest, remember, stamp
 from kallima.data.images import PIXEL_LIMIT
 from kallima.data.npy import ArrayFile
+from kallima.data.sound import Hearing
 from kallima.data.source import Example, Source, demand_split
-from kallima.data.spec import Field, Image, Points, Video
+from kallima.data.spec import Audio, Field, Image, Points, Video
 from kallima.errors import DataError, UsageError, did_you_mean
 
 _PAIRS = {"x": "y", "images": "labels", "video": "labels", "index": "labels"}
@@ -43,7 +44,8 @@ class NpzArrays(Source):
 
     - `domain` (N,), like labels, which `domain_names` may name;
     - `attributes` (N, A) of 0 and 1, which `attribute_names` may name;
-    - `values` (N, V), any finite numbers, which `value_names` may name.
+    - `values` (N, V), any finite numbers, which `value_names` may name;
+    - `text` (N,), strings; `audio` (N, T), int16 or floating point in [-1, 1], and its samples a second in `rate`.
 
     `samples`, and any other array that `key` names, are read alone. Points and values are standardised by their mean
     and deviation over the train split.
@@ -83,6 +85,13 @@ class NpzArrays(Source):
             kind = self._layout.field
         more = {name: companion.field for name, companion in self._companions.items()}
         self._name = type(kind).__name__.lower()
+        self._rate: dict[str, int] = {}
+        if isinstance(audio := more.get("audio"), Audio):
+            assert audio.rate is not None
+            assert audio.samples is not None
+            seconds = audio.samples / audio.rate
+            self._rate = {"rate": audio.rate}
+            self.hearing = Hearing({audio.rate: len(self)}, seconds, seconds, audio.samples)
         self.fields: Mapping[str, Field] = {self._name: kind, **more}
 
     def __len__(self) -> int:
@@ -93,7 +102,8 @@ class NpzArrays(Source):
         index = 0
         for chunk in self._file.chunks(self._array):
             for row in chunk.astype(np.float32) if self._layout is None else self._to_bytes(chunk, self._layout):
-                yield {self._name: row, **{each: companion.of(index) for each, companion in self._companions.items()}}
+                beside = {each: companion.of(index) for each, companion in self._companions.items()}
+                yield {self._name: row, **beside, **self._rate}
                 index += 1
 
     def fingerprint(self) -> str:
@@ -246,7 +256,7 @@ def _choose(file: ArrayFile, key: str | None) -> dict[str, tuple[str, dict[str, 
 
 
 def _beside(suffix: str) -> list[tuple[str, str]]:
-    return [(name, name + suffix) for name in NAMED if name != "label"]
+    return [(name, name + suffix) for name in (*NAMED, *SENSED) if name != "label"]
 
 
 @dataclass(frozen=True)

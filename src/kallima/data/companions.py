@@ -1,4 +1,4 @@
-"""What an .npz says of its examples besides themselves: labels, domains, attributes and values, an array each."""
+"""What an .npz says of its examples besides themselves: labels, domains, attributes, values, texts, sounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,14 @@ import numpy as np
 
 from kallima.data.metadata import class_names, standardised
 from kallima.data.npy import ArrayFile
-from kallima.data.spec import Attributes, Field, Label
+from kallima.data.sound import RATES
+from kallima.data.spec import Attributes, Audio, Field, Label, Text
 from kallima.errors import DataError
 
 NAMED = {"label": "classes", "domain": "domain_names", "attributes": "attribute_names", "values": "value_names"}
 """The fields, and the array that may name the classes, attributes or values of each."""
+SENSED = ("text", "audio")
+"""Further fields: what is to be read, and what is to be heard, at `rate` samples a second, a number beside it."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Companion:
 
     def of(self, index: int) -> object:
         """Return the value of one example, as an `Example` holds it."""
+        if isinstance(self.field, Text):
+            return str(self.column[index])
         return int(self.column[index]) if isinstance(self.field, Label) else self.column[index]
 
 
@@ -39,7 +44,7 @@ def companions(
     """
     for examples, beside in arrays.values():
         for name, array in beside.items():
-            _demand_shape(file, examples, array, wide=name in ("attributes", "values"))
+            _demand_shape(file, examples, array, wide=name in ("attributes", "values", "audio"))
     found = {}
     for name in arrays[split][1]:
         of_split = {each: beside[name] for each, (_, beside) in arrays.items() if name in beside}
@@ -47,6 +52,10 @@ def companions(
             found[name] = _classes(file, of_split, split, NAMED[name])
         elif name == "attributes":
             found[name] = _attributes(file, of_split[split])
+        elif name == "text":
+            found[name] = _texts(file, of_split[split])
+        elif name == "audio":
+            found[name] = _sounds(file, of_split[split])
         else:
             found[name] = _values(file, of_split, split)
     return found
@@ -98,6 +107,29 @@ def _attributes(file: ArrayFile, array: str) -> Companion:
         raise DataError(f"{file.where(array)} holds numbers other than 0 and 1: save those as values")
     names = _names(file, NAMED["attributes"], "attribute", numbers.shape[1])
     return Companion(Attributes(names), numbers.astype(np.float32))
+
+
+def _texts(file: ArrayFile, array: str) -> Companion:
+    if file.headers[array].dtype.kind != "U":
+        raise DataError(f"{file.where(array)} holds {file.headers[array].dtype}, not texts: save an array of str")
+    return Companion(Text(), file.load(array).reshape(-1))
+
+
+def _sounds(file: ArrayFile, array: str) -> Companion:
+    header = file.headers[array]
+    if "rate" not in file.headers:
+        raise DataError(f"{file.where(array)} has sounds of no known rate: add a number `rate`, in samples a second")
+    rate = file.number("rate")
+    if not RATES[0] <= rate <= RATES[1] or rate != int(rate):
+        raise DataError(f"{file.where('rate')} is {rate:g}, which is no rate of a sound: save its samples a second")
+    if len(header.shape) != 2 or (header.dtype != np.int16 and header.dtype.kind != "f"):
+        raise DataError(f"{file.where(array)} is {header}: sounds are int16 (N, T), or floating point in [-1, 1]")
+    samples = file.load(array)
+    if samples.dtype != np.int16:
+        if not np.isfinite(samples).all() or np.abs(samples).max(initial=0) > 1:
+            raise DataError(f"{file.where(array)} holds numbers beyond [-1, 1], or NaN: scale them")
+        samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    return Companion(Audio(int(rate), header.shape[1]), samples)
 
 
 def _values(file: ArrayFile, arrays: Mapping[str, str], split: str) -> Companion:

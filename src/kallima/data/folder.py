@@ -47,12 +47,14 @@ class Folder(Source):
         self.root = Path(path).absolute()
         self.name, self.split = str(self.root), split
         found = _walk(self.root)
-        kind = self._kind = prevailing([*found.files, *found.broken])
+        table = self._table(found)
+        beside = table is not None and "audio" in table.columns
+        kind = self._kind = IMAGES if beside else prevailing([*found.files, *found.broken])
         names = sorted(name for name in {*found.files, *found.broken} if kind_of(name) in (kind, None))
         if not names:
             raise DataError(_without_files(path, found))
         self._broken = found.broken
-        self._listing = list_files(names, self._table(found), split, str(path), kind.noun)
+        self._listing = list_files(names, table, split, str(path), kind.noun)
         self.splits = self._listing.splits
         self._stamps = [found.files.get(name, (name, -1, 0, 0)) for name in self._listing.names]
         self._stamps += found.tables.values()
@@ -60,6 +62,12 @@ class Folder(Source):
         self.survey = seen if isinstance(seen, Survey) else None
         self.hearing = seen if isinstance(seen, Hearing) else None
         self.fields: Mapping[str, Field] = {kind.name: field_of(seen), **self._listing.fields}
+        if beside:
+            stamps = [found.files.get(name, (name, -1, 0, 0)) for name in self._listing.columns["audio"]]
+            self._stamps += stamps
+            heard = remember(f"sounds beside images in {self.name}", self._stamps, self._survey_of_sounds)
+            self.hearing = Hearing.from_json(heard)
+            self.fields = {**self.fields, "audio": self.hearing.audio}
 
     def __len__(self) -> int:
         return len(self._listing.names)
@@ -70,7 +78,11 @@ class Folder(Source):
         if problem is not None:
             return problem
         try:
-            return {**self._kind.decode(path), **self._listing.values(index)}
+            example = {**self._kind.decode(path), **self._listing.values(index)}
+            if self._kind is IMAGES and "audio" in example:
+                path = self._sound(index)
+                example |= SOUNDS.decode(path)
+            return example
         except DataError as error:
             return Problem(str(path), str(error))
 
@@ -93,9 +105,12 @@ class Folder(Source):
         def digest(index: int) -> str:
             path, problem = self._place(index)
             try:
-                return problem.problem if problem is not None else file_digest(path)
-            except OSError as error:
-                return str(error.strerror)
+                if problem is not None:
+                    return problem.problem
+                own = file_digest(path)
+                return f"{own} {file_digest(self._sound(index))}" if "audio" in self._listing.columns else own
+            except (OSError, DataError) as error:
+                return str(getattr(error, "strerror", error))
 
         listing = self._listing
         entries = ((name, digest(i), listing.json_values(i)) for i, name in enumerate(listing.names))
@@ -110,6 +125,23 @@ class Folder(Source):
                 return Problem(str(path), str(error))
 
         return self._kind.gather(map(measure, range(len(self))))
+
+    def _survey_of_sounds(self) -> object:
+        def measure(index: int) -> Any | Problem:
+            name = self._listing.columns["audio"][index]
+            try:
+                return SOUNDS.measure(self._sound(index))
+            except DataError as error:
+                return Problem(name, str(error))
+
+        return SOUNDS.gather(map(measure, range(len(self))))
+
+    def _sound(self, index: int) -> Path:
+        """Return where the sound of an image lies; it is below the folder, whatever a table says."""
+        name = PurePosixPath(self._listing.columns["audio"][index])
+        if name.is_absolute() or ".." in name.parts:
+            raise DataError(f"has its sound outside of the folder ({name}): put it inside")
+        return self.root / name
 
     def _place(self, index: int) -> tuple[Path, Problem | None]:
         """Return where a file lies, and what is known to be wrong with it."""

@@ -5,14 +5,15 @@ It comes from tables in the "imagefolder" convention, `metadata.csv` or `metadat
 - `file_name` (or `file`) names the file, relative to where the table lies;
 - `split` says which split it belongs to;
 - `label` (or `class`, or `digit`) is its class, `domain` its domain where there are several (unpaired); `text` (or
-  `caption`) its text;
+  `caption`) its text; `audio` the sound that goes with an image, a file beside the table like those that it lists;
 - columns that hold nothing but 0 and 1 are yes-or-no attributes, all of them together;
 - a single further column is the label where there is none yet, if it holds whole numbers of which some repeat (an age
   is written 35.0, if it stands alone and is not to be a class);
 - further columns that hold nothing but finite numbers are values, all of them together, standardised by their mean and
   deviation over the first split; a column that only numbers the rows, each one more than the last, is none;
 - a further column of few words (at most 64, each in two rows or more on average) is an attribute for each of them: a
-  column "hair" gives "blue hair", "red hair" and so on;
+  column "hair" gives "blue hair", "red hair" and so on; where images have no text, all such columns together
+  make one, "blue hair red eyes";
 - other columns say nothing that is used, nor do those that number the files or group them for a test (`index`, `id`,
   `fold`) or tell what the files tell themselves (`samples`, `rate`, `seconds`, `duration`).
 
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from kallima.data.source import demand_split
-from kallima.data.spec import Attributes, Field, Label, Text, Values
+from kallima.data.spec import Attributes, Audio, Field, Label, Text, Values
 from kallima.errors import DataError
 
 TABLES = ("metadata.csv", "metadata.jsonl")
@@ -41,8 +42,9 @@ TABLE_LIMIT = 1 << 29
 
 _NAME_COLUMNS = ("file_name", "file")
 _TEXT_COLUMNS = ("text", "caption")
+_SOUND_COLUMN = "audio"
 _LABEL_COLUMNS = ("label", "class", "digit")
-_NAMED = ("split", "domain", *_LABEL_COLUMNS, *_TEXT_COLUMNS)
+_NAMED = ("split", "domain", *_LABEL_COLUMNS, *_TEXT_COLUMNS, _SOUND_COLUMN)
 _BESIDE = ("index", "id", "fold", "samples", "rate", "seconds", "duration")
 MOST_WORDS = 64
 """A column of more different words says nothing that is used."""
@@ -99,6 +101,8 @@ def read_table(data: bytes, where: str, folder: str = "") -> Table | None:
         if name in table.rows:
             raise DataError(f"{where} lists '{record[name_column]}' twice, the second time in line {line}")
         table.rows[name] = len(table.rows)
+        if record.get(_SOUND_COLUMN):
+            record[_SOUND_COLUMN] = str(PurePosixPath(folder, record[_SOUND_COLUMN].replace("\\", "/")))
         for column in {**table.columns, **record}:
             if column != name_column:
                 table.columns.setdefault(column, [""] * (len(table.rows) - 1)).append(record.get(column, ""))
@@ -177,7 +181,7 @@ def list_files(names: Sequence[str], table: Table | None, split: str, where: str
             return table.columns["split"][table.rows[name]]
         return place_of(name).split
 
-    table = _spelled_out(table)
+    table = _spelled_out(table, captioned=noun == "images")
     fields, columns = _table_fields(table)
     if table is not None and (columns or own_splits):
         unlisted = [name for name in names if name not in table.rows]
@@ -258,11 +262,15 @@ def _is_whole(value: str) -> bool:
     return value.removeprefix("-").isascii() and value.removeprefix("-").isdigit()
 
 
-def _spelled_out(table: Table | None) -> Table | None:
-    """Return the table with a column of 0 and 1 in the place of each word of the columns that hold few of them."""
+def _spelled_out(table: Table | None, *, captioned: bool) -> Table | None:
+    """Return the table with a column of 0 and 1 in the place of each word of the columns that hold few of them.
+
+    `captioned` adds a text that has those words.
+    """
     if table is None:
         return None
     columns: dict[str, list[str]] = {}
+    spelled: list[str] = []
     for column, cells in table.columns.items():
         words = sorted(set(cells))
         few = 2 <= len(words) <= MOST_WORDS and 2 * len(words) <= len(cells) and "" not in words
@@ -270,6 +278,12 @@ def _spelled_out(table: Table | None) -> Table | None:
             columns[column] = cells
         else:
             columns |= {f"{word} {column}": ["1" if cell == word else "0" for cell in cells] for word in words}
+            spelled.append(column)
+    if captioned and spelled and not any(column in columns for column in _TEXT_COLUMNS):
+        rows = zip(*(table.columns[column] for column in spelled), strict=True)
+        columns[_TEXT_COLUMNS[0]] = [
+            " ".join(f"{word} {column}" for word, column in zip(row, spelled, strict=True)) for row in rows
+        ]
     return Table(table.where, table.rows, columns)
 
 
@@ -300,6 +314,9 @@ def _table_fields(table: Table | None) -> tuple[dict[str, Field], dict[str, list
     if text is not None:
         fields["text"] = Text()
         columns["text"] = [text]
+    if _SOUND_COLUMN in table.columns:
+        fields["audio"] = Audio(None, None)
+        columns["audio"] = [_SOUND_COLUMN]
     numbers = [c for c in free if c not in binary and c != label and _are_values(table.columns[c])]
     if numbers:
         columns["values"] = numbers

@@ -102,6 +102,22 @@ class ArrayFile:
             raise DataError(f"{self.where(name)} is a single number, not an array")
         return np.concatenate([np.empty((0, *header.shape[1:]), header.dtype), *self.chunks(name)])
 
+    def number(self, name: str) -> float:
+        """Return an array of one number.
+
+        Raises:
+            DataError: it is none.
+        """
+        header = self.headers[name]
+        if math.prod(header.shape) != 1 or header.dtype.kind not in "iuf":
+            raise DataError(f"{self.where(name)} is {header}, not a single number")
+        try:
+            with self._opened(name) as stream:
+                _read_header(stream)
+                return float(self._read(stream, name, (1,))[0])
+        except _FAILURES as error:
+            raise self._damaged(error) from error
+
     def _by_column(self, name: str) -> Iterator[np.ndarray]:
         self._demand_whole(name)
         shape = self.headers[name].shape

@@ -84,9 +84,14 @@ class Subject:
         """Return latents (N, d) with these conditions (N, K) in their place, or `only` those of some names."""
         assert isinstance(self.system, Conditional)
         found = latents.clone()
-        for name, part in self.system.conditions.parts.items():
+        places = {name: part.place for name, part in self.system.conditions.parts.items()}
+        reading = getattr(self.system, "reading", None)
+        if reading is not None:  # what it has read or heard stands in its latents
+            with torch.no_grad():
+                conditions, places = reading(conditions.to(latents.device)), reading.places
+        for name, place in places.items():
             if only is None or name in only:
-                found[:, self.system.parts[name]] = conditions[:, part.place].to(found)
+                found[:, self.system.parts[name]] = conditions[:, place].to(found)
         return found
 
     def show(self, latents: Tensor) -> np.ndarray:

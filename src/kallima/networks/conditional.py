@@ -39,3 +39,15 @@ class ProjectionDiscriminator(Discriminator):
         """(N, …) under conditions (N, K) to (N,) scores."""
         features = self.features(example)
         return self.head(features).squeeze(1) + (self.embedding(condition) * features).sum(1)
+
+
+class ReadingDiscriminator(nn.Module):
+    """Judges an example with what it has read or heard of its condition: s(x, c) = judge(x, reading(c))."""
+
+    def __init__(self, reading: nn.Module, judge: Discriminator):
+        super().__init__()
+        self.reading, self.judge = reading, judge
+
+    def forward(self, example: Tensor, condition: Tensor) -> Tensor:
+        """(N, …) under conditions (N, K) to (N,) scores."""
+        return self.judge(example, self.reading(condition))

@@ -49,7 +49,8 @@ class Average:
         """Return what is averaged, by its name in the system; empty where nothing is."""
         own = {id(t) for _, _, averages in self._weights for t in averages} | {id(t) for t in self._buffers[1]}
         named = (*self.system.named_parameters(), *self.system.named_buffers())
-        return {name: tensor for name, tensor in named if id(tensor) in own}
+        kept = self.system.state_dict().keys()  # a buffer that is not persistent is no state
+        return {name: tensor for name, tensor in named if id(tensor) in own and name in kept}
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:

@@ -12,6 +12,7 @@ from kallima.conditions import Conditions
 from kallima.data.spec import Spec
 from kallima.layers.latent import NormalPrior, Prior
 from kallima.layers.modes import evaluating
+from kallima.networks.reading import Reading
 from kallima.optimizers import adam, optimistic_adam, rmsprop, sgd
 from kallima.system import Batch, OptimizerFactory, Phase, Player, System, Terms
 from kallima.systems.adversarial.pair import data_field
@@ -25,7 +26,8 @@ class TwoPlayerGame(System):
     """A generator against a discriminator, which take their turns as `play` says.
 
     A game is a class below this one that tells what each minimises: `discriminator_loss` and `generator_loss`. Under
-    `conditions` latents are noise and condition, one after the other, and the generator takes both.
+    `conditions` latents are noise and condition, one after the other, and the generator takes both; where a `reading`
+    is given, what the generator's player makes of a condition stands in its place.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class TwoPlayerGame(System):
         *,
         play: Play,
         conditions: Conditions | None = None,
+        reading: Reading | None = None,
     ):
         super().__init__()
         self.spec, self.field = spec, data_field(spec)
@@ -46,8 +49,9 @@ class TwoPlayerGame(System):
         self.parts = {"z": slice(0, noise)}
         self.conditional = conditions is not None
         if conditions is not None:
-            self.conditions = conditions
-            places = {part.name: part.place for part in conditions.parts.values()}
+            self.conditions, self.reading = conditions, reading
+            own = {part.name: part.place for part in conditions.parts.values()}
+            places = own if reading is None else reading.places
             self.parts |= {name: slice(noise + place.start, noise + place.stop) for name, place in places.items()}
 
     @abstractmethod
@@ -106,6 +110,10 @@ class TwoPlayerGame(System):
         latent = self.prior.draw(count, self.device)
         return self.generator(latent if condition is None else torch.cat([latent, condition], 1))
 
+    def told(self, condition: Tensor) -> Tensor:
+        """Return conditions (N, K) as they lie in a latent."""
+        return condition if self.reading is None else self.reading(condition)
+
     @torch.no_grad()
     def sample(self, count: int, *, condition: Tensor | None = None, rng: torch.Generator | None = None) -> Tensor:
         """Return `count` new examples on the system's device: images (count, C, H, W) in [-1, 1], points (count, D).
@@ -124,7 +132,8 @@ class TwoPlayerGame(System):
             return latent
         if condition is None:
             condition = self.conditions.draw(count, rng)
-        return torch.cat([latent, condition.to(latent)], 1)
+        with evaluating(self):
+            return torch.cat([latent, self.told(condition.to(latent))], 1)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

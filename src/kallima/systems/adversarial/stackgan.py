@@ -7,19 +7,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kallima.conditions import Conditions
-from kallima.data.spec import Attributes, Image, Label, Spec, Values
+from kallima.conditions import KINDS, Conditions
+from kallima.data.spec import Attributes, Audio, Image, Label, Spec, Text, Values
 from kallima.errors import UsageError
 from kallima.layers.conditioning_augmentation import ConditioningAugmentation
 from kallima.layers.modes import evaluating
-from kallima.networks.conditional import ConcatenationDiscriminator
-from kallima.networks.discriminator import Discriminator
+from kallima.networks.conditional import ConcatenationDiscriminator, ReadingDiscriminator
+from kallima.networks.reading import Reading
 from kallima.networks.refiner import Refiner
 from kallima.objectives.gaussian import standard_normal_divergence
+from kallima.objectives.matching import matching_aware
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase
 from kallima.systems.adversarial.game import Turn, TwoPlayerGame
 from kallima.systems.adversarial.pair import build_discriminator, build_generator
+from kallima.systems.adversarial.sense_settings import Senses
 from kallima.systems.adversarial.settings import Networks, Play
 
 
@@ -55,7 +57,7 @@ class StackGAN(TwoPlayerGame):
     """Two games one after the other: stage I draws half-size images of a condition, stage II draws them in detail.
 
     Zhang et al. 2017, "StackGAN: text to photo-realistic image synthesis with stacked generative adversarial
-    networks", arXiv:1612.03242, with labels, attributes and values in the place of text.
+    networks", arXiv:1612.03242; c may be label, attributes, values, a text that is read or a sound that is heard.
 
         ĉ = μ(c) + σ(c) ε                                                  conditioning augmentation, one net a stage
         stage I     min_D0  −E log D0(x₀, c) − ½ E log(1 − D0(G0(z, ĉ₀), c)) − ½ E log(1 − D0(x₀, c'))
@@ -81,16 +83,17 @@ class StackGAN(TwoPlayerGame):
         self,
         spec: Spec,
         generator: StackedGenerator,
-        coarse_judge: Discriminator,
-        fine_judge: Discriminator,
+        coarse_judge: nn.Module,
+        fine_judge: nn.Module,
         conditions: Conditions,
         *,
         play: Play,
         first_stage: float,
         divergence: float,
+        reading: Reading | None = None,
     ):
         judges = nn.ModuleList([coarse_judge, fine_judge])
-        super().__init__(spec, generator, judges, play=play, conditions=conditions)
+        super().__init__(spec, generator, judges, play=play, conditions=conditions, reading=reading)
         if not 0 < first_stage < 1:
             raise UsageError(f"--first-stage is a share of the training between 0 and 1, not {first_stage:g}")
         self.judges, self.first_stage, self.divergence = judges, first_stage, divergence
@@ -99,6 +102,7 @@ class StackGAN(TwoPlayerGame):
         """Stage I's players, then stage II's."""
         play, made = self.play, self.generator
         makers = {"first": [made.first, made.first_cloud], "second": [made.second, made.second_cloud]}
+        makers["first"] += [] if self.reading is None else [self.reading]
         spans = {"first": (0.0, self.first_stage), "second": (self.first_stage, 1.0)}
         phases = []
         for stage, (name, modules) in enumerate(makers.items()):
@@ -126,14 +130,10 @@ class StackGAN(TwoPlayerGame):
         other = condition.roll(1, 0)
         differs = (other != condition).any(1).to(real.dtype)
         pairs = [(real, condition), (fake, condition), (real, other)]
-        scores = [self.judges[stage](*pair) for pair in pairs]  # apart: batch statistics of their own, as in DCGAN
-        wrong = (F.softplus(scores[2]) * differs).sum() / differs.sum().clamp_min(1)
-        terms = {
-            "real": F.softplus(-scores[0]).mean(),
-            "fake": 0.5 * F.softplus(scores[1]).mean(),
-            "wrong": 0.5 * wrong,
-        }
-        return terms, {"accuracy": (scores[0] > scores[1]).to(torch.float32).mean(), "condition": condition}
+        # apart: batch statistics of their own, as in DCGAN
+        right, forged, wrong = (self.judges[stage](*pair) for pair in pairs)
+        terms = matching_aware(right, forged, wrong, differs)
+        return terms, {"accuracy": (right > forged).to(torch.float32).mean(), "condition": condition}
 
     def generator_loss(self, batch: Batch, stage: int = 1) -> Turn:
         """Forge images of the batch's conditions."""
@@ -141,12 +141,12 @@ class StackGAN(TwoPlayerGame):
         cloud = (self.generator.first_cloud, self.generator.second_cloud)[stage]
         assert isinstance(cloud, ConditioningAugmentation)
         score = self.judges[stage](self.draw(condition, stage), condition)
-        divergence = standard_normal_divergence(*cloud.moments(condition)).mean() / cloud.outputs
+        divergence = standard_normal_divergence(*cloud.moments(self.told(condition))).mean() / cloud.outputs
         return {"adversarial": F.softplus(-score).mean(), "divergence": self.divergence * divergence}
 
     def draw(self, condition: Tensor, stage: int) -> Tensor:
         """Return a stage's images of conditions (N, K)."""
-        latent = torch.cat([self.prior.draw(len(condition), self.device), condition], 1)
+        latent = torch.cat([self.prior.draw(len(condition), self.device), self.told(condition)], 1)
         return self.generator(latent) if stage else self.generator.coarse(latent)
 
     def seen(self, batch: Batch, stage: int) -> Tensor:
@@ -170,9 +170,12 @@ class StackGAN(TwoPlayerGame):
         {"image": Image, "label": Label},
         {"image": Image, "attributes": Attributes},
         {"image": Image, "values": Values},
+        {"image": Image, "text": Text},
+        {"image": Image, "audio": Audio},
     ),
     steps=6_000,
     batch_size=64,
+    view={"tokens": "word"},
 )
 def stackgan(
     spec: Spec,
@@ -181,6 +184,7 @@ def stackgan(
     augmented: int = 16,
     divergence: float = 1.0,
     first_stage: float = 0.5,
+    senses: Senses = Senses(reading_width=32),
     networks: Networks = Networks(width=32),
     play: Play = Play(),
 ) -> StackGAN:
@@ -189,7 +193,8 @@ def stackgan(
     Each stage is a conditional game of its own, the second on top of the first; `StackGAN`'s card has the losses.
 
     Args:
-        condition_on: which of label, attributes and values to condition on; by default all that the data has.
+        condition_on: which of label, attributes, values and domain, text and audio to condition on; by default all of
+            the first four that the data has, or else its text, or else its sounds.
         augmented: numbers of an augmented condition.
         divergence: weight λ of the divergence that keeps augmented conditions close to N(0, I).
         first_stage: share of the training after which the second stage takes over.
@@ -199,20 +204,26 @@ def stackgan(
     colours, height, columns = image.shape
     if height % 2 or columns % 2:
         raise UsageError(f"the two stages halve images once, and these have {columns}×{height} pixels: give --size")
-    conditions = Conditions(spec, condition_on)
+    if not condition_on and not any(isinstance(spec.get(name), kind) for name, kind in KINDS.items()):
+        condition_on = ("text",) if "text" in spec else ("audio",)
+    conditions = Conditions(spec, condition_on, sensed=True, hearing=senses.hearing)
+    sensed = len(conditions.senses) > 0
+    read = partial(Reading, conditions, width=senses.reading_width, reader=senses.reader)
+    reading = read() if sensed else None
+    told = conditions.size if reading is None else reading.outputs
     half = Spec({**spec.fields, "image": Image(colours, height // 2, columns // 2)})
-    clouds = [ConditioningAugmentation(conditions.size, augmented) for _ in range(2)]
+    clouds = [ConditioningAugmentation(told, augmented) for _ in range(2)]
     first = build_generator(half, networks, condition_size=augmented)
     second = Refiner(image, augmented, width=networks.width or 64)
-    judges = []
+    judges: list[nn.Module] = []
     for each in (half, spec):
         seen = each["image"]
         assert isinstance(seen, Image)
-        wider = Spec({**each.fields, "image": Image(colours + conditions.size, seen.height, seen.width)})
-        judges.append(ConcatenationDiscriminator(build_discriminator(wider, networks)))
+        wider = Spec({**each.fields, "image": Image(colours + told, seen.height, seen.width)})
+        judge = ConcatenationDiscriminator(build_discriminator(wider, networks))
+        judges.append(ReadingDiscriminator(read(), judge) if sensed else judge)
     noise = first.latent_dim
     assert isinstance(noise, int)
     generator = StackedGenerator(first, second, clouds[0], clouds[1], noise)
-    return StackGAN(
-        spec, generator, judges[0], judges[1], conditions, play=play, first_stage=first_stage, divergence=divergence
-    )
+    lengths = {"first_stage": first_stage, "divergence": divergence}
+    return StackGAN(spec, generator, judges[0], judges[1], conditions, play=play, reading=reading, **lengths)
