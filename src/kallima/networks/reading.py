@@ -1,26 +1,25 @@
 """What a player makes of its conditions before it works with them: captions read, sounds heard, the rest as it is."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from kallima.conditions import Conditions
 from kallima.data.spec import Text
 from kallima.data.tokens import END
+from kallima.errors import UsageError
 from kallima.layers.lstm import LSTM
+from kallima.networks.sentences import PREFIXES, SentenceReader
 from kallima.senses import Caption, Sound
-
-Reader = Literal["recurrent", "bag"]
 
 
 class Reading(nn.Module):
     """Conditions (N, K) to (N, outputs): each text and sound as `width` numbers, all else unchanged, in the same order.
 
+    `reader` is recurrent, bag, or a sentence encoder of the user's: transformers:FOLDER, onnx:FOLDER.
     `places` says where each of the conditions' parts lies in what is returned.
     """
 
-    def __init__(self, conditions: Conditions, *, width: int, reader: Reader = "recurrent"):
+    def __init__(self, conditions: Conditions, *, width: int, reader: str = "recurrent"):
         super().__init__()
         self.inner = nn.ModuleDict()
         self.order: list[tuple[str, slice]] = []
@@ -31,8 +30,7 @@ class Reading(nn.Module):
             if name in conditions.senses:
                 sense, size = conditions.senses[name], width
                 if isinstance(sense, Caption):
-                    kind = {"recurrent": RecurrentReader, "bag": BagReader}[reader]
-                    self.inner[name] = kind(sense.field, width)
+                    self.inner[name] = _reader(sense.field, width, reader)
                 else:
                     assert isinstance(sense, Sound)
                     self.inner[name] = Listener(sense.rows, sense.columns, width)
@@ -65,7 +63,9 @@ class RecurrentReader(nn.Module):
         """(N, length) to (N, width)."""
         words, own = _words(self.words, codes)  # (N, L, width), (N, L, 1)
         last_first = (own.sum(1, keepdim=True) - 1 - torch.arange(words.shape[1], device=own.device)[:, None]).long()
-        last_first = last_first.clamp_min(0)  # (N, L, 1): a text's own words turned round, what fills it up stays behind
+        last_first = last_first.clamp_min(
+            0
+        )  # (N, L, 1): a text's own words turned round, what fills it up stays behind
         forth, _ = self.forth(words)
         back, _ = self.back(words.gather(1, last_first.expand_as(words)))
         outputs = torch.cat([forth, back.gather(1, last_first.expand_as(back))], 2) * own
@@ -106,6 +106,17 @@ class Listener(nn.Module):
         """(N, rows · columns) to (N, width)."""
         features = self.layers(heard.unflatten(1, self.shape)).flatten(1, 2)  # (N, width · rows, columns)
         return self.out(torch.cat([features.mean(2), features.amax(2)], 1))
+
+
+def _reader(field: Text, width: int, reader: str) -> nn.Module:
+    if reader.partition(":")[0] in PREFIXES and ":" in reader:
+        return SentenceReader(field, reader, width)
+    readers = {"recurrent": RecurrentReader, "bag": BagReader}
+    if reader not in readers:
+        raise UsageError(
+            f"--reader is {', '.join(readers)}, {' or '.join(f'{each}:FOLDER' for each in PREFIXES)}, not '{reader}'"
+        )
+    return readers[reader](field, width)
 
 
 def _words(table: nn.Embedding, codes: Tensor) -> tuple[Tensor, Tensor]:

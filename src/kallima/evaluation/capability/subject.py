@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kallima.data.dataset import Dataset
 
 BATCH = 250  # examples that a system is given at once
+PICTURED = 2_000  # captions or sounds that a system draws, by default
 
 
 class Found(NamedTuple):
@@ -191,6 +192,28 @@ class Subject:
                 if self._progress is not None:
                     self._progress("drawing what is asked for", done, total)
         return torch.cat(made)
+
+    @cached_property
+    def pictured(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """One image of each caption or sound of the real examples, uint8 (N, H, W, C), and what is known of those.
+
+        They are the first `count` of those that the system is held against (by default 2,000).
+        """
+        rng = torch.Generator().manual_seed(self.seed)
+        made: list[Tensor] = []
+        known: list[dict[str, Tensor]] = []
+        done, total = 0, min(self.count or PICTURED, len(self.seen))
+        for record in self.seen.records(self.system.device):
+            told = self.system.conditions.vectors(record)[: total - done]
+            made.append(to_storage(self.system.sample(len(told), condition=told, rng=rng)).cpu())
+            kept = ("label", "attributes", "text", "image")
+            known.append({name: record[name][: len(told)].cpu() for name in kept if name in record})
+            done += len(told)
+            if self._progress is not None:
+                self._progress("drawing what is asked for", done, total)
+            if done == total:
+                break
+        return torch.cat(made), {name: torch.cat([each[name] for each in known]) for name in known[0]}
 
     def _codes(self, examples: Seen) -> Tensor:
         assert isinstance(self.system, Encodes)

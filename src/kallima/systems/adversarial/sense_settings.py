@@ -10,8 +10,9 @@ from kallima.errors import UsageError
 class Senses:
     """How a player takes in what it is told: each player has a network of its own for it."""
 
-    reader: Literal["recurrent", "bag"] = "recurrent"
-    """How captions are read: word after word from both ends, or as a bag of words without their order."""
+    reader: str = "recurrent"
+    """How captions are read: recurrent (word after word from both ends), bag (of words, without their order), or by
+    your own sentence encoder, which stands still: transformers:FOLDER or onnx:FOLDER."""
     hearing: Literal["log-mel", "mfcc"] = "log-mel"
     """What is kept of a sound: the power of 40 bands, or the cepstrum of that, 20 numbers a frame."""
     reading_width: int = 64
