@@ -160,6 +160,7 @@ def test_readings_lie_in_the_order_of_the_conditions_and_leave_the_rest_alone():
     assert reading.places == {"label": slice(0, 2), "text": slice(2, 7)}
     vectors = conditions.meet({"text": "red hair", "label": "b"}, 3)
     assert torch.equal(reading(vectors)[:, :2], vectors[:, :2])
+    torch.testing.assert_close(reading(vectors)[:, 2:].norm(dim=1), torch.ones(3))
 
 
 @pytest.mark.parametrize("kind", [RecurrentReader, BagReader])

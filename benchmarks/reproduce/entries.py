@@ -11,6 +11,7 @@ import numpy as np
 import p3
 import pixels
 import places
+import senses
 import stacked
 from entry import Bar, Entry
 
@@ -49,6 +50,7 @@ STACKED_SIZE = {"width": 16, "batch_size": 64, "steps": 3_000}
 LONG = {"width": 16, "batch_size": 64, "steps": 8_000}  # a thousand passes: long enough to learn 500 images by heart
 SMALL = {"width": 16, "batch_size": 64, "steps": 2_000}
 
+SENSES = "Across senses"
 CONDITIONAL, FOUND, FEW_LABELS = "Asked for a class", "Categories found without labels", "A hundred labels"
 INFERENCE, PYRAMIDS, DOMAINS = "Codes found for images", "Several stages", "Two domains"
 VARIATIONAL = "Autoencoders"
@@ -76,6 +78,11 @@ PAIRED = Bar(
     "1-NN of codes ≥ 94 %, RMSE below that of shuffled pairs",
     lambda own: own["nearest-code-accuracy"] >= 0.94 and own["rmse"] < own["shuffled"],
 )
+SEEN_AND_UNSEEN = {
+    f"{name}, {word}": ".3f"
+    for name in ("label-recovery", "attribute-recovery", "r-precision")
+    for word in ("seen", "unseen")
+}
 ERRORS = {"error": ".3f", "baseline-error": ".3f"}
 errors = judging.by_capability("error", "baseline-error")
 
@@ -397,5 +404,62 @@ ENTRIES: dict[str, Entry] = {
         shows={"bits-per-dimension": ".2f"},
         options={"steps": 2_000},
         published="2.92, from all 50,000",
+    ),
+    **{
+        f"{recipe}, coloured digits": Entry(
+            SENSES,
+            recipe,
+            data=senses.coloured_digits,
+            data_words="mnist-coloured.npz",
+            judge=senses.seen_and_unseen("label-recovery", "attribute-recovery", "r-precision"),
+            shows=SEEN_AND_UNSEEN,
+            options={"width": 16, "steps": 2_500} | more,
+            bar=Bar(
+                "digit ≥ 90 %, colour ≥ 95 %, unseen pairs ≥ 80 %",
+                lambda own: (
+                    own["label-recovery, seen"] >= 0.9
+                    and own["attribute-recovery, seen"] >= 0.95
+                    and own["label-recovery, unseen"] >= 0.8
+                    and own["attribute-recovery, unseen"] >= 0.8
+                ),
+            ),
+            picture=senses.of_unseen_captions,
+        )
+        for recipe, more in (
+            ("gan-cls", {}),
+            ("gan-int", {}),
+            ("stackgan", {"condition_on": "text"}),
+        )
+    },
+    "gan-cls, faces": Entry(
+        SENSES,
+        "gan-cls",
+        data=senses.faces,
+        data_words="anime-faces-32.npz",
+        judge=senses.seen_and_unseen("attribute-recovery", "r-precision"),
+        shows={name: form for name, form in SEEN_AND_UNSEEN.items() if "label" not in name},
+        options={"width": 24, "steps": 3_000},
+        picture=senses.of_unseen_captions,
+    ),
+    "sound-to-image, spoken digits": Entry(
+        SENSES,
+        "sound-to-image",
+        data=senses.spoken_digits,
+        data_words="spoken-digits.npz",
+        judge=judging.by_capability("label-recovery"),
+        shows={"label-recovery": ".3f"},
+        options={"width": 16, "steps": 2_500},
+        bar=Bar("digit ≥ 80 %", lambda own: own["label-recovery"] >= 0.8),
+        picture=senses.of_test_sounds,
+    ),
+    "sound-to-image, scenes": Entry(
+        SENSES,
+        "sound-to-image",
+        data=senses.sounding_scenes,
+        data_words="sounding-scenes.npz",
+        judge=judging.by_capability("label-recovery"),
+        shows={"label-recovery": ".3f"},
+        options={"width": 24, "steps": 2_000},
+        picture=senses.of_test_sounds,
     ),
 }

@@ -31,19 +31,19 @@ def binarised() -> Path:
             for name in ("x_train", "x_test")
         }
         labels = {name: arrays[name] for name in ("y_train", "y_test")}
-    return _made("mnist-binarised", **drawn, **labels)
+    return keep("mnist-binarised", **drawn, **labels)
 
 
 def sprites() -> Path:
     """Make the 20×20 sprites, places in a palette, with one in ten held out."""
     with np.load(places.folder() / "pokemon20" / "pokemon20.npz") as arrays:
-        return _made("pokemon20-split", **_split(arrays["index"]), palette=arrays["palette"])
+        return keep("pokemon20-split", **_split(arrays["index"]), palette=arrays["palette"])
 
 
 def photographs() -> Path:
     """Make the 2,000 lossless images of CIFAR-10 with one in ten held out."""
     with np.load(places.folder() / "cifar10" / "cifar10_lossless.npz") as arrays:
-        return _made("cifar10-split", **_split(arrays["x"]))
+        return keep("cifar10-split", **_split(arrays["x"]))
 
 
 def against_unigram(run: "kallima.Run") -> dict[str, float]:
@@ -78,7 +78,8 @@ def _split(examples: np.ndarray) -> dict[str, np.ndarray]:
     return {"x_train": examples[~held], "x_test": examples[held]}
 
 
-def _made(name: str, **arrays: np.ndarray) -> Path:
+def keep(name: str, **arrays: np.ndarray) -> Path:
+    """Write arrays as a set of this name, and return where."""
     path, content = places.made() / f"{name}.npz", io.BytesIO()
     np.savez(content, **arrays)
     write_whole(path, content.getvalue())  # another entry may be reading it

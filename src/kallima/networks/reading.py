@@ -1,6 +1,7 @@
 """What a player makes of its conditions before it works with them: captions read, sounds heard, the rest as it is."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kallima.conditions import Conditions
@@ -13,7 +14,9 @@ from kallima.senses import Caption, Sound
 
 
 class Reading(nn.Module):
-    """Conditions (N, K) to (N, outputs): each text and sound as `width` numbers, all else unchanged, in the same order.
+    """Conditions (N, K) to (N, outputs): texts and sounds as unit vectors of `width` numbers, all else as it is.
+
+    They keep their order.
 
     `reader` is recurrent, bag, or a sentence encoder of the user's: transformers:FOLDER, onnx:FOLDER.
     `places` says where each of the conditions' parts lies in what is returned.
@@ -41,7 +44,8 @@ class Reading(nn.Module):
     def forward(self, conditions: Tensor) -> Tensor:
         """(N, K) to (N, outputs)."""
         read = [
-            self.inner[name](conditions[:, place]) if name in self.inner else conditions[:, place]
+            # of length one, as a class is: longer ones drown the noise, and every caption has but one image
+            F.normalize(self.inner[name](conditions[:, place]), dim=1) if name in self.inner else conditions[:, place]
             for name, place in self.order
         ]
         return torch.cat(read, 1)
