@@ -64,6 +64,7 @@ SWITCHES: list[tuple[str, str, dict[str, Any]]] = [
     ("dcgan", "labelled colour", {"augment": "diffaugment"}),
     ("sngan", "labelled colour", {"augment": "ada"}),
     ("gan", "grey", {"generator": "dcgan", "discriminator": "resnet"}),
+    ("r3gan", "grey", {}),
     ("f-gan", "points", {"divergence": "jeffrey", "minimax": True}),
     ("ebgan", "points", {"pulling_away": 0.0}),
     ("gogan", "points", {"stages": 3}),

@@ -16,6 +16,7 @@ from kallima.networks.conditional import ConcatenationDiscriminator, ProjectionD
 from kallima.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from kallima.networks.discriminator import Discriminator
 from kallima.networks.mlp import MLPDiscriminator, MLPGenerator
+from kallima.networks.r3 import R3Discriminator, R3Generator
 from kallima.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from kallima.networks.spectral import SpectralDiscriminator
 from kallima.systems.adversarial.settings import Networks, Stabilisers
@@ -91,20 +92,26 @@ def build_generator(spec: Spec, networks: Networks, *, condition_size: int = 0) 
     """Build the generator alone; with a `condition_size` K its input is (N, latent_dim + K)."""
     field, body = _field(spec), _body(spec, networks.generator)
     dense, points = body == "mlp", isinstance(field, Points)
-    latent_dim = networks.latent_dim or (16 if points else 64 if dense else 100)
+    latent_dim = networks.latent_dim or (16 if points else 64 if body in ("mlp", "r3") else 100)
     width = networks.width or _default_width(field, dense)
     if dense:
         return MLPGenerator(latent_dim, field.shape, width=width, depth=networks.depth, condition_size=condition_size)
     assert isinstance(field, Image)
-    kind = {"dcgan": DCGANGenerator, "resnet": ResNetGenerator}[body]
+    kind = {"dcgan": DCGANGenerator, "resnet": ResNetGenerator, "r3": R3Generator}[body]
     return kind(latent_dim, field, width=width, condition_size=condition_size)
 
 
 def build_discriminator(spec: Spec, networks: Networks, stabilisers: Stabilisers = Stabilisers()) -> Discriminator:
-    """Build the discriminator alone, with those stabilisers that change it."""
+    """Build the discriminator alone, with those stabilisers that change it.
+
+    Raises:
+        UsageError: convolutions for points, or spectral normalisation for weights that begin as 0.
+    """
     field, count = _field(spec), stabilisers.pack
-    partner = {"mlp": "mlp", "dcgan": "dcgan", "resnet": "plain"}[_body(spec, networks.generator)]
+    partner = {"mlp": "mlp", "dcgan": "dcgan", "resnet": "plain", "r3": "r3"}[_body(spec, networks.generator)]
     body = _body(spec, partner if networks.discriminator == "auto" else networks.discriminator)
+    if body == "r3" and stabilisers.spectral_norm:
+        raise UsageError("r3's blocks begin with weights of 0, which spectral normalisation divides by: leave one out")
     width = networks.width or _default_width(field, body == "mlp")
     discriminator: Discriminator
     if body == "mlp":
@@ -118,7 +125,8 @@ def build_discriminator(spec: Spec, networks: Networks, stabilisers: Stabilisers
             batch_norm = norm == "batch" or (norm == "auto" and not stabilisers.alone)
             discriminator = DCGANDiscriminator(packed, width=width, batch_norm=batch_norm)
         else:
-            discriminator = {"plain": SpectralDiscriminator, "resnet": ResNetDiscriminator}[body](packed, width=width)
+            kinds = {"plain": SpectralDiscriminator, "resnet": ResNetDiscriminator, "r3": R3Discriminator}
+            discriminator = kinds[body](packed, width=width)
     if kernels := stabilisers.minibatch_discrimination:
         assert isinstance(discriminator.head, nn.Linear)
         features = discriminator.head.in_features

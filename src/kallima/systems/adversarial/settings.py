@@ -14,16 +14,16 @@ from kallima.errors import UsageError
 class Networks:
     """The pair of networks."""
 
-    generator: Literal["auto", "mlp", "dcgan", "resnet"] = "auto"
-    """The generator's body: dense, DCGAN's convolutions, residual; auto is mlp for points, dcgan for images."""
-    discriminator: Literal["auto", "mlp", "dcgan", "plain", "resnet"] = "auto"
+    generator: Literal["auto", "mlp", "dcgan", "resnet", "r3"] = "auto"
+    """The generator's body: dense, DCGAN's, residual, R3GAN's; auto is mlp for points, dcgan for images."""
+    discriminator: Literal["auto", "mlp", "dcgan", "plain", "resnet", "r3"] = "auto"
     """The discriminator's body; auto goes with the generator; plain and resnet are spectrally normalised."""
     width: int | None = None
     """Units of a dense layer (by default 128 for points, 512 for images) or channels at half the image's size (64)."""
     depth: int = 3
     """Hidden layers of a dense network."""
     latent_dim: int | None = None
-    """Dimensions of the latent z; by default 16 for points, 64 for dense and 100 for convolutional networks."""
+    """Dimensions of the latent z; by default 16 for points, 64 for dense networks and r3, 100 for others."""
     discriminator_norm: Literal["auto", "batch", "none"] = "auto"
     """Normalisation in a dcgan discriminator; auto is batch, unless a penalty needs each example judged alone."""
 
