@@ -164,7 +164,7 @@ def test_the_help_of_a_training_lists_the_recipes_arguments_beside_the_options(r
     assert code == 0
     text = " ".join(out.split())
     assert "--width INT Units of a dense layer" in text
-    assert "--generator {auto,mlp,dcgan,resnet}" in text
+    assert "--generator {auto,mlp,dcgan,resnet,r3}" in text
     assert "(default: dcgan)" in text  # the recipe's own
     assert "--data SOURCE" in text
     assert "--crop {centre,random,none}" in text

@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "schedules": "errors",
     "data": "errors",
     "layers": "errors data",
-    "networks": "errors data layers",
+    "networks": "errors data layers senses conditions",
     "objectives": "",
-    "conditions": "errors data layers",
+    "senses": "errors data layers",
+    "conditions": "errors data layers senses",
     "decoding": "errors",
     "system": "errors data figures conditions decoding",
     "optimizers": "system",
@@ -35,7 +36,8 @@ MAY_IMPORT = {
     "evaluation": "kallima errors files data system sampling compression",
     "diagnosis": "errors system evaluation",
     "reporting": "kallima errors files figures options",
-    "job": "kallima errors arguments options data recipe training",
+    "choosing": "data",
+    "job": "kallima errors arguments choosing options data recipe training",
     "judging": "errors job data system training evaluation",
     "examination": "errors files job data training evaluation diagnosis",
     "picturing": "data figures system sampling reporting",
@@ -43,18 +45,19 @@ MAY_IMPORT = {
     "api": "conditions decoding picturing compression judging examination errors files job data system "
     "recipe training sampling evaluation reporting",
     "completing": "errors data conditions decoding job judging system sampling training reporting api",
+    "labelling": "errors files data job judging system training api",
     "exploring": "errors arguments figures data conditions system sampling training evaluation reporting job judging "
     "api",
-    "cli": "kallima errors arguments options recipe api completing examination exploring data training evaluation "
-    "reporting diagnosis",
-    "kallima": "errors api completing data examination exploring recipe training",
+    "cli": "kallima errors arguments choosing options recipe api completing examination exploring labelling data "
+    "training evaluation reporting diagnosis",
+    "kallima": "errors api completing data examination exploring labelling recipe training",
     "__main__": "cli",
 }
 
 # What importing must not import torch.
 WITHOUT_TORCH = [
     *("kallima", "kallima.errors", "kallima.options", "kallima.recipe", "kallima.api", "kallima.training.run"),
-    "kallima.completing",
+    *("kallima.completing", "kallima.labelling", "kallima.choosing"),
     *("kallima.data", "kallima.data.spec", "kallima.data.source", "kallima.data.opening"),
     *(
         "kallima.cli",
@@ -63,6 +66,7 @@ WITHOUT_TORCH = [
         "kallima.cli.catalogue",
         "kallima.cli.completion",
         "kallima.cli.exploring",
+        "kallima.cli.labelling",
     ),
 ]
 

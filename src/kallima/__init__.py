@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kallima.data.opening import open_source
     from kallima.examination import diagnose
     from kallima.exploring import explore
+    from kallima.labelling import label
     from kallima.recipe import get_recipe, recipes
     from kallima.training.run import Run
 
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "explore",
     "get_recipe",
+    "label",
     "load",
     "open_source",
     "plan",
@@ -57,6 +59,7 @@ _HOMES = {
     "kallima.data.opening": ("open_source",),
     "kallima.examination": ("diagnose",),
     "kallima.exploring": ("explore",),
+    "kallima.labelling": ("label",),
     "kallima.recipe": ("get_recipe", "recipes"),
     "kallima.training.run": ("Run",),
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kallima import __version__
 from kallima.arguments import coerce, from_options
+from kallima.choosing import AUTO, choose
 from kallima.data.opening import EMBEDDED, open_source
 from kallima.data.spec import Audio, Image, Spec
 from kallima.errors import RunError, UsageError, did_you_mean
@@ -40,9 +41,14 @@ class Job:
     def resolve(cls, recipe: str, data: str | Path, options: Mapping[str, Any]) -> "Job":
         """Sort options into the data's, the training's and the recipe's own, and fill in the defaults.
 
+        The recipe `auto` is chosen by the data and the machine, which is said on standard error.
+
         Raises:
             UsageError: an unknown recipe or option, or a value out of range.
+            DataError: for `auto`, the data cannot be used.
         """
+        if recipe == AUTO:
+            recipe, options = _chosen(data, options)
         chosen = get_recipe(recipe)
         about_data = {field.name for field in dataclasses.fields(DataOptions)} - {"data"}
         about_training = {field.name for field in dataclasses.fields(TrainingOptions)}
@@ -198,6 +204,16 @@ class Job:
             compile=training.compile,
             world=world,
         )
+
+
+def _chosen(data: str | Path, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the recipe that is chosen for this data, and the options with those chosen for it."""
+    from kallima.training.precision import choose_device
+
+    gpu = choose_device(str(options.get("device") or "auto")).type != "cpu"
+    choice = choose(open_source(data, key=options.get("key")), options, gpu=gpu)
+    choice.say(str(data))
+    return choice.recipe, {**options, **choice.options}
 
 
 def default_folder(job: Job) -> Path:

@@ -260,6 +260,15 @@ class Classifies(Protocol):
 
 
 @runtime_checkable
+class Tags(Protocol):
+    """Tells which of the data's attributes an example has, any number of them."""
+
+    def tag(self, examples: Tensor) -> Tensor:
+        """Return the probability of each of `spec["attributes"]` for examples (N, …): (N, K)."""
+        ...
+
+
+@runtime_checkable
 class Clusters(Protocol):
     """Sorts examples into classes that it found without labels."""
 
@@ -306,7 +315,7 @@ def capabilities(system: System) -> list[str]:
 
 CAPABILITIES: tuple[type, ...] = (
     *(Samples, Conditional, Completes, Decodes, Encodes, Reconstructs, Compresses, ScoresLikelihood),
-    *(Classifies, Clusters, Judges, KnowsItsBest, Illustrates),
+    *(Classifies, Tags, Clusters, Judges, KnowsItsBest, Illustrates),
 )
 
 
@@ -330,6 +339,7 @@ __all__ = [
     "Schedule",
     "ScoresLikelihood",
     "System",
+    "Tags",
     "Terms",
     "capabilities",
 ]

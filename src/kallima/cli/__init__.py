@@ -33,6 +33,7 @@ COMMANDS = {
     "decompress": ("compressing", "turn such a file into the image again"),
     "explore": ("exploring", "walk, add and look around in a run's latent space"),
     "evaluate": ("runs", "judge a run with scores"),
+    "label": ("labelling", "tell what is in images, by a run that knows labels or classes"),
     "diagnose": ("diagnosis", "say what is wrong with a training, and what to try"),
     "report": ("runs", "write a run's report.html"),
     "compare": ("runs", "hold runs against one another on one page"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kallima import api
 from kallima.arguments import REQUIRED, Parameter, from_options, from_signature
+from kallima.choosing import AUTO
 from kallima.cli.catalogue import listing
 from kallima.cli.output import emit, emit_json, messages, tell
 from kallima.cli.parsing import JSON, Command, command
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _EXPLANATION = (
     "Train a recipe on data. Each recipe has arguments of its own beside the common options; "
-    "kallima train RECIPE --help tells both."
+    "kallima train RECIPE --help tells both. The recipe auto is chosen by the data and the machine."
 )
 
 DRY_RUN = Parameter("dry_run", bool, False, "Print everything resolved, with what it would take, and stop.")
@@ -39,6 +40,10 @@ def train(words: Sequence[str]) -> Command:
         return Command("train", text, {"options": [name]}, lambda recipe: 0)
     if not words or words[0].startswith("-"):
         raise UsageError("name the recipe first: kallima train RECIPE --data SOURCE; kallima recipes lists them")
+    common = {"data": from_options(DataOptions), "training": from_options(TrainingOptions)}
+    if words[0] == AUTO:
+        text = "Train what suits the data and this machine, and say why: the recipe, the size, the width."
+        return Command("train auto", text, {**common, "the run": [*own, DRY_RUN, JSON]}, lambda **g: _train(AUTO, **g))
     recipe = get_recipe(words[0])
     lengths = {"steps": recipe.steps, "batch_size": recipe.batch_size}
     training = [replace(p, default=lengths.get(p.name, p.default)) for p in from_options(TrainingOptions)]
@@ -48,7 +53,7 @@ def train(words: Sequence[str]) -> Command:
         f"{recipe.summary} ({recipe.paper}). It needs {needs}. kallima show {recipe.name} tells more.",
         {
             f"arguments of {recipe.name}": recipe.parameters,
-            "data": from_options(DataOptions),
+            **common,
             "training": training,
             "the run": [*own, DRY_RUN, JSON],
         },

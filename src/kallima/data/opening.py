@@ -19,6 +19,10 @@ from kallima.errors import DataError, UsageError, did_you_mean
 EMBEDDED: dict[str, tuple[str, str]] = {
     "glyphs": ("kallima.data.glyphs:Glyphs", "letters and digits in 21 typefaces, 32×32 grey, labelled and captioned"),
     "digits": ("kallima.data.digits:Digits", "1,797 handwritten digits, 8×8 grey, labelled"),
+    "digit-canvases": (
+        "kallima.data.digit_canvases:DigitCanvases",
+        "three digits of which one is the sum of the others, 32×32 grey, with attributes: which digits are there",
+    ),
     "glyphs-weights": (
         "kallima.data.glyphs:GlyphWeights",
         "the glyphs of nine typefaces in two unpaired domains, regular and bold",

@@ -96,6 +96,13 @@ METRICS: dict[str, Metric] = {
     "baseline-error": Metric(
         "the same of the baseline trained beside it, on labelled examples alone", "lower", "system", "classifies"
     ),
+    "micro-f1": Metric(
+        "labels of real examples that are found, among all that are there or told, all labels together",
+        "higher",
+        "system",
+        "tells several labels",
+    ),
+    "macro-f1": Metric("the same of each label, then the mean", "higher", "system", "tells several labels"),
     "label-recovery": Metric(
         "share of samples that a classifier takes for the class asked for",
         "higher",
@@ -107,6 +114,12 @@ METRICS: dict[str, Metric] = {
         "higher",
         "system",
         "makes what is asked for",
+    ),
+    "r-precision": Metric(
+        "share of images nearer to the caption they were drawn for than to 99 others",
+        "higher",
+        "system",
+        "draws captions",
     ),
     "nearest-code-accuracy": Metric(
         "share of examples whose nearest training code is of their class", "higher", "system", "encodes"

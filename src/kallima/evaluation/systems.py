@@ -13,11 +13,13 @@ from kallima.evaluation.capability import (
     dimensions,
     factors,
     likelihood,
+    matching,
     path,
     rate,
     reconstructing,
     recovery,
     sounds,
+    tagging,
     tokens,
 )
 from kallima.evaluation.capability.reconstructing import of_reconstructions
@@ -37,6 +39,7 @@ from kallima.system import (
     Reconstructs,
     Samples,
     ScoresLikelihood,
+    Tags,
 )
 
 Lacks = Callable[[Subject], str | None]
@@ -74,8 +77,11 @@ SYSTEM_METRICS: dict[str, SystemMetric] = {
     "baseline-error": SystemMetric(
         classifying.baseline_error, (Classifies,), classifying.lacks_baseline, by_default=True
     ),
+    "micro-f1": SystemMetric(tagging.micro_f1, (Tags,), tagging.lacks_attributes, by_default=True),
+    "macro-f1": SystemMetric(tagging.macro_f1, (Tags,), tagging.lacks_attributes, by_default=True),
     "label-recovery": SystemMetric(recovery.label_recovery, (Conditional,), recovery.lacks_classes, by_default=True),
     "attribute-recovery": SystemMetric(recovery.attribute_recovery, (Conditional,), recovery.lacks_attributes),
+    "r-precision": SystemMetric(matching.r_precision, (Conditional,), matching.lacks_captions, by_default=True),
     "nearest-code-accuracy": SystemMetric(codes.nearest_code_accuracy, (Encodes,), codes.lacks_neighbours),
     "cluster-accuracy": SystemMetric(clusters.cluster_accuracy, (Clusters,), lacks_labels),
     "squared-error": SystemMetric(reconstructing.squared_error, (Reconstructs,), lacks_images),

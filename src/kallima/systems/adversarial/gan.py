@@ -9,6 +9,7 @@ from torch.func import functional_call
 
 from kallima.conditions import Conditions
 from kallima.data.spec import Image, Points, Spec
+from kallima.errors import UsageError
 from kallima.layers.adaptive_augmentation import AdaptiveAugmentation
 from kallima.layers.diffaugment import DiffAugment
 from kallima.layers.historical_average import HistoricalAverage
@@ -76,6 +77,8 @@ class GAN(TwoPlayerGame):
     ):
         super().__init__(spec, generator, discriminator, play=play, conditions=conditions)
         refuse_conflicts(spec, generator, discriminator, objective, stabilisers)
+        if play.simultaneous and stabilisers.alone and stabilisers.lazy > 1:
+            raise UsageError("lazy penalties take turns of their own: leave out --simultaneous or --lazy")
         if stabilisers.label_smoothing:
             assert objective.smoothed is not None
             objective = objective.smoothed(stabilisers.label_smoothing)

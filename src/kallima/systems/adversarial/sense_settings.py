@@ -1,4 +1,4 @@
-"""What recipes can be told of how captions are read and sounds are heard. No torch here: signatures are read without."""
+"""What recipes can be told of how captions are read and sounds heard. No torch here: signatures are read without."""
 
 from dataclasses import dataclass
 from typing import Literal
