@@ -3,9 +3,9 @@
 python benchmarks/choosing.py run --only sngan flow-matching --on anime --jobs 2
 python benchmarks/choosing.py table               # writes the table and the figure of docs/choosing.md
 
-Every system trains at 32×32 for SECONDS of one core's time (its steps are set by timing a few of them), and is judged by
-2,000 samples against the training images: the Fréchet distance of a small classifier's features, as s, which is 0 for
-the held-out images and 1 for noise; density-and-coverage's coverage. Sampling is timed for 64 images.
+Every system trains at 32×32 for SECONDS of one core's time (its steps are set by timing a few of them), and is judged
+by 2,000 samples against the training images: the Fréchet distance of a small classifier's features, as s, which is 0
+for the held-out images and 1 for noise, and coverage. Sampling is timed for 64 images.
 """
 
 import argparse

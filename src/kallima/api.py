@@ -143,15 +143,18 @@ def resume(
         return _fit(job, dataset, trainer, run)
 
 
-def load(run: str | Path | Run, *, device: str = "auto") -> "System":
+def load(run: str | Path | Run, *, device: str = "auto", change: Sequence[str] = ()) -> "System":
     """Return a trained system, with averaged weights and in evaluation mode: `load(run).sample(64)`.
 
     Args:
         run: a run directory, or a directory with a shipped model (model.safetensors and config.json).
         device: auto, cpu, cuda, cuda:1 or mps.
+        change: arguments of the recipe to be others than in training, such as "evaluations=64": those that change how a
+            model is used, and none of its weights.
 
     Raises:
         RunError: there is no model, or its weights do not fit its recipe.
+        UsageError: what is to be changed is no argument of the recipe.
     """
     from safetensors.torch import load_file
 
@@ -171,7 +174,8 @@ def load(run: str | Path | Run, *, device: str = "auto") -> "System":
         state, _ = checkpoint.load(last)
         weights = state["weights"] | state["averages"]
     recipe = get_recipe(about["recipe"])
-    system = recipe.build(Spec.from_json(about["spec"]), **recipe.resolve(about["arguments"]))
+    changed = dict(each.partition("=")[::2] for each in change)
+    system = recipe.build(Spec.from_json(about["spec"]), **recipe.resolve(about["arguments"] | changed))
     try:
         system.load_state_dict(weights)
     except RuntimeError as error:
@@ -193,6 +197,7 @@ def sample(
     top_k: int | None = None,
     top_p: float | None = None,
     beams: int = 1,
+    change: Sequence[str] = (),
     device: str = "auto",
 ) -> "np.ndarray":
     """Draw examples in the data's own units: images uint8 (count, H, W, C), points float32 (count, D), texts (count,).
@@ -210,6 +215,8 @@ def sample(
         top_k: of such a system: choose among the k likeliest pieces.
         top_p: of such a system: choose among the likeliest pieces that have this much of the probability together.
         beams: of such a system of texts: search for the likeliest whole with so many beginnings in view.
+        change: arguments of the recipe to be others than in training, where they change no weight: evaluations=64, of a
+            flow, or guidance=3.
         device: auto, cpu, cuda, cuda:1 or mps.
     """
     from kallima.decoding import Decoding
@@ -219,7 +226,7 @@ def sample(
     if count < 1:
         raise UsageError(f"-n must be at least 1, not {count}")
     decoding = Decoding(temperature, top_k, top_p, beams)
-    system = load(run, device=device)
+    system = load(run, device=device, change=change)
     rows = rows_of(system, condition)
     with _world() as world, showing(world) as show:
         samples = draw_rows(

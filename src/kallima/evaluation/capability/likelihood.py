@@ -46,7 +46,7 @@ def _bound(subject: Subject, draws: int) -> Found:
 
 def lacks_bound(subject: Subject) -> str | None:
     """Say what is missing for a bound: a likelihood that is only bounded, for one."""
-    exact = isinstance(subject.system, Completes)
+    exact = isinstance(subject.system, Completes) or getattr(subject.system, "exact_likelihood", False)
     return f"is a bound, and {subject.name} knows the likelihood itself: ask for nll" if exact else lacks(subject)
 
 

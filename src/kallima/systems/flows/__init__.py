@@ -1,0 +1,1 @@
+"""Flows: an ordinary differential equation that carries noise to data, and back."""
