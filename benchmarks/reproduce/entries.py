@@ -431,6 +431,16 @@ ENTRIES: dict[str, Entry] = {
             ("stackgan", {"condition_on": "text"}),
         )
     },
+    "gan-cls, glyphs": Entry(
+        SENSES,
+        "gan-cls",
+        data=senses.glyphs,
+        data_words="glyphs-captioned.npz",
+        judge=senses.seen_and_unseen("label-recovery", "attribute-recovery", "r-precision"),
+        shows=SEEN_AND_UNSEEN,
+        options={"width": 24, "steps": 4_000},
+        picture=senses.of_unseen_captions,
+    ),
     "gan-cls, faces": Entry(
         SENSES,
         "gan-cls",

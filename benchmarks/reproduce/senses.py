@@ -18,6 +18,7 @@ from pixels import keep
 
 import kallima
 from kallima.data import sound
+from kallima.data.glyphs import CHARACTERS, STYLES, Glyphs
 
 COLOURS = {
     "red": (255, 40, 40),
@@ -69,6 +70,20 @@ def faces() -> Path:
         has[[places_of[0], len(hairs) + places_of[1]]] = 1
         _add(columns, split, x=image, attributes=has, text=f"{hair} hair {eye} eyes")
     return keep("anime-faces-32", attribute_names=np.array(names), **_stacked(columns))
+
+
+def glyphs() -> Path:
+    """Make the glyphs with captions; of every third character one style alone is held out: bold, italic, serif, …."""
+    columns: dict[str, list[np.ndarray | str]] = {}
+    for split in ("train", "test"):
+        source = Glyphs(split)
+        for example in source.examples():
+            label, has = example["label"], example["attributes"]
+            unseen = label % 3 == 0 and has.sum() == 1 and has[label % len(STYLES)] == 1
+            values = {"x": example["image"][..., 0], "y": np.int64(label), "text": example["text"]}
+            _add(columns, "test" if unseen else "train", **values, attributes=has.astype(np.uint8))
+    names = {"classes": np.array(list(CHARACTERS)), "attribute_names": np.array(STYLES)}
+    return keep("glyphs-captioned", **names, **_stacked(columns))
 
 
 def spoken_digits() -> Path:
