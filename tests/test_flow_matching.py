@@ -340,10 +340,8 @@ def test_how_the_equation_is_solved_may_change_after_training(tmp_path: Path):
     for change in ((), ("evaluations=8",), ("solver=rk4", "evaluations=8")):
         system: Any = kallima.load(run, device="cpu", change=change)
         asked.append((system.integration.solver, system.integration.steps))
-        same = kallima.sample(run, 3, change=change, device="cpu")
-        np.testing.assert_allclose(
-            same, to_units(system.sample(16, rng=torch.Generator().manual_seed(0)), system.spec)[:3], rtol=1e-5
-        )
+        same, rng = kallima.sample(run, 3, change=change, device="cpu"), torch.Generator().manual_seed(0)
+        np.testing.assert_allclose(same, to_units(system.sample(16, rng=rng), system.spec)[:3], rtol=1e-5)
     assert asked == [("midpoint", 1), ("midpoint", 4), ("rk4", 2)]
     with pytest.raises(UsageError, match="did you mean 'evaluations'"):
         kallima.sample(run, 1, change=["evaluation=8"])

@@ -243,6 +243,7 @@ def test_ada_moves_its_probability_towards_its_target():
         ("gan", POINTS, {"augment": "ada"}, "this data has points"),
         ("gan", POINTS, {"virtual_batch_norm": True}, "which this generator has not"),
         ("gan", POINTS, {"simultaneous": True, "discriminator_steps": 2}, "one step each"),
+        ("gan", POINTS, {"simultaneous": True, "r1": 1.0, "lazy": 2}, "take turns of their own"),
         ("sngan", IMAGES, {"weight_clip": 0.1}, "undo spectral normalisation"),
         ("dcgan", IMAGES, {"consensus": 0.1}, "batch statistics"),
         ("feature-matching", POINTS, {"consensus": 0.1}, "single scores"),
