@@ -11,8 +11,8 @@ for the held-out images and 1 for noise, and coverage. Sampling is timed for 64 
 import argparse
 import csv
 import io
-import json
 import os
+import re
 import statistics
 import sys
 import tarfile
@@ -48,6 +48,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "flow-matching": ("flow-matching", {"width": 24}),
 }
 PAGE = results.ROOT / "docs" / "choosing.md"
+START, END = "<!-- choosing: written by benchmarks/choosing.py -->\n", "<!-- end of choosing -->"
 FIGURE = results.ROOT / "docs" / "images" / "choosing.png"
 
 
@@ -157,6 +158,66 @@ def run(names: list[str], sets: list[str], seeds: int, jobs: int) -> None:
     results.work_through("choosing", train_and_judge, [each for each in wanted if each not in known], jobs)
 
 
+def table() -> None:
+    """Write the table and the figure of the page."""
+    found = results.load("choosing")
+    scale = {r["set"]: r for r in found if "noise" in r}
+    rows = [r for r in found if "system" in r]
+    sets = [name for name in SETS if any(r["set"] == name for r in rows)]
+    head = ["system", "weights", *(f"s, {name}" for name in sets), *(f"coverage, {name}" for name in sets)]
+    head += ["steps", "sampling, ms an image"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    shown: dict[str, dict[str, float]] = {}
+    for name, (_, options) in SYSTEMS.items():
+        own = {r["set"]: r for r in rows if r["system"] == name and "fid" in r}
+        if not own:
+            continue
+        shown[name] = {where: _placed(r["fid"], scale[where]) for where, r in own.items()}
+        flags = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in {**options, **BATCH}.items())
+        cells = [f"`{SYSTEMS[name][0]}` {flags}", f"{next(iter(own.values()))['parameters'] / 1e6:.1f} M"]
+        cells += [f"{shown[name][where]:.3f}" if where in own else "" for where in sets]
+        cells += [f"{own[where]['coverage']:.2f}" if where in own else "" for where in sets]
+        cells.append(" / ".join(f"{own[where]['steps']:,}" for where in sets if where in own))
+        cells.append(f"{1000 * statistics.mean(r['sampled'] for r in own.values()):.1f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    probes = ", ".join(f"{where} {scale[where]['accuracy']:.0%}" for where in sets)
+    lines.append(f"\nThe classifiers are right on: {probes} of held-out training images.")
+    text, between = PAGE.read_text(), re.compile(re.escape(START) + ".*?" + re.escape(END), re.DOTALL)
+    PAGE.write_text(between.sub(lambda _: f"{START}\n" + "\n".join(lines) + f"\n\n{END}", text))
+    _draw(shown, {name: [r["sampled"] for r in rows if r["system"] == name and "fid" in r] for name in shown})
+
+
+def _placed(distance: float, scale: dict[str, float]) -> float:
+    return (distance - scale["held out"]) / (scale["noise"] - scale["held out"])
+
+
+def _draw(shown: dict[str, dict[str, float]], sampled: dict[str, list[float]]) -> None:
+    """Draw the scores on each set, and the score beside what a sample costs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2), layout="constrained")
+    order = sorted(shown, key=lambda name: statistics.mean(shown[name].values()))
+    for place, where in enumerate(SETS):
+        values = [shown[name].get(where, 0.0) for name in order]
+        left.bar([i + 0.27 * (place - 1) for i in range(len(order))], values, 0.25, label=where)
+    left.set_xticks(range(len(order)), order, rotation=35, ha="right")
+    left.set_ylabel("s: 0 held-out images, 1 noise")
+    left.legend(frameon=False)
+    for name in order:
+        x, y = 1000 * statistics.mean(sampled[name]), statistics.mean(shown[name].values())
+        right.plot(x, y, "o", color="tab:blue")
+        right.annotate(name, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
+    right.set_xscale("log")
+    right.set_xlabel("milliseconds an image, one core")
+    right.set_ylabel("mean s")
+    right.margins(x=0.25)
+    figure.savefig(FIGURE, dpi=110)
+    pyplot.close(figure)
+
+
 def _picture(images: np.ndarray, name: str) -> None:
     from kallima.reporting.grid import image_grid, save_picture
 
@@ -197,7 +258,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "run":
         run(options.only, options.on, options.seeds, options.jobs)
-    print(json.dumps(results.load("choosing")[-3:], indent=1))
+    table()
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class ACGAN(TwoPlayerGame):
                 discriminator,
                 self.discriminator_loss,
                 repeats=play.discriminator_steps,
-                after=lambda notes: self.conditions.remember(notes["condition"]),
+                after=self.learn,
             ),
             Phase("generator", generator, self.generator_loss, repeats=play.generator_steps),
         ]

@@ -110,6 +110,15 @@ class TwoPlayerGame(System):
         latent = self.prior.draw(count, self.device)
         return self.generator(latent if condition is None else torch.cat([latent, condition], 1))
 
+    def condition_of(self, batch: Batch) -> Tensor | None:
+        """Return what the batch's examples are, for those who are told (N, K): fakes are asked for the same."""
+        return self.conditions.vectors(batch) if self.conditional else None
+
+    def learn(self, notes: Mapping[str, Tensor]) -> None:
+        """After a discriminator's step: remember the conditions (N, K) that it has met."""
+        if self.conditional:
+            self.conditions.remember(notes["condition"])
+
     def told(self, condition: Tensor) -> Tensor:
         """Return conditions (N, K) as they lie in a latent."""
         return condition if self.reading is None else self.reading(condition)

@@ -153,10 +153,6 @@ class GAN(TwoPlayerGame):
         terms = self.penalties(*self.meet(batch, condition), condition)
         return {name: self.stabilisers.lazy * term for name, term in terms.items()}
 
-    def condition_of(self, batch: Batch) -> Tensor | None:
-        """Return what the batch's examples are, for those who are told (N, K): fakes are asked for the same."""
-        return self.conditions.vectors(batch) if self.conditional else None
-
     def critic(self, condition: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Return the discriminator as one function of examples (N, …) of this condition."""
         if condition is None:
@@ -167,8 +163,7 @@ class GAN(TwoPlayerGame):
         """After the discriminator's step: what is learned without gradients."""
         if isinstance(self.augmentation, AdaptiveAugmentation):
             self.augmentation.adapt(notes)
-        if self.conditional:
-            self.conditions.remember(notes["condition"])
+        super().learn(notes)
 
     def meet(self, batch: Batch, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the batch and as many fakes, detached, both as the discriminator sees them."""

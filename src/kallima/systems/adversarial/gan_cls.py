@@ -1,7 +1,5 @@
 """GAN-CLS and GAN-INT (Reed et al. 2016): images of what a caption says."""
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,10 +68,6 @@ class MatchingAwareGAN(TwoPlayerGame):
             Phase(judge.name, judge, self.discriminator_loss, repeats=play.discriminator_steps, after=self.learn),
             Phase(maker.name, maker, self.generator_loss, repeats=play.generator_steps),
         ]
-
-    def learn(self, notes: Mapping[str, Tensor]) -> None:
-        """Remember the conditions of the data."""
-        self.conditions.remember(notes["condition"])
 
     def discriminator_loss(self, batch: Batch) -> Turn:
         """Tell images with their own captions from fakes, and from images with another's."""

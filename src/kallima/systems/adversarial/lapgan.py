@@ -1,7 +1,7 @@
 """LAPGAN (Denton et al. 2015): a pyramid of games, each of which adds the details of one size to the coarser."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -132,10 +132,6 @@ class LAPGAN(TwoPlayerGame):
         """Return what the level's discriminator says of images (N, C, H, W) beside their coarse form: (N,)."""
         judge = self.discriminators[level]
         return judge(images, coarse, condition) if level else judge(images, condition)
-
-    def learn(self, notes: Mapping[str, Tensor]) -> None:
-        """After the coarsest discriminator's step: remember the conditions."""
-        self.conditions.remember(notes["condition"])
 
     @property
     def discriminators(self) -> nn.ModuleList:

@@ -1,6 +1,5 @@
 """StackGAN (Zhang et al. 2017): a coarse image of a condition, then a fine one of the coarse one and the condition."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -117,10 +116,6 @@ class StackGAN(TwoPlayerGame):
                 Phase(maker.name, maker, making, repeats=play.generator_steps, during=spans[name]),
             ]
         return phases
-
-    def learn(self, notes: Mapping[str, Tensor]) -> None:
-        """Remember the conditions of the data."""
-        self.conditions.remember(notes["condition"])
 
     def discriminator_loss(self, batch: Batch, stage: int = 1) -> Turn:
         """Tell images with their own condition from fakes, and from images with another's."""

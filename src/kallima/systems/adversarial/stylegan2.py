@@ -205,10 +205,6 @@ class StyleGAN2(TwoPlayerGame):
         """Return `count` fakes (count, C, H, W) of fresh styles, of a condition (count, K) if given."""
         return self.generator.synthesis(self.styles(count, condition))
 
-    def condition_of(self, batch: Batch) -> Tensor | None:
-        """Return what the batch's examples are, for those who are told (N, K): fakes are asked for the same."""
-        return self.conditions.vectors(batch) if self.conditional else None
-
     def critic(self, condition: Tensor | None) -> Callable[[Tensor], Tensor]:
         """Return the discriminator as one function of examples (N, …) of this condition."""
         return lambda examples: self.discriminator(examples, condition)
@@ -217,8 +213,7 @@ class StyleGAN2(TwoPlayerGame):
         """After the discriminator's step: what is learned without gradients."""
         if isinstance(self.augmentation, AdaptiveAugmentation):
             self.augmentation.adapt(notes)
-        if self.conditional:
-            self.conditions.remember(notes["condition"])
+        super().learn(notes)
 
     def follow(self, notes: Mapping[str, Tensor]) -> None:
         """After the generator's step: move the mean style towards the mean of the latest, "styles" (N, D)."""
