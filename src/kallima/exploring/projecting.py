@@ -84,7 +84,7 @@ def _descend(
     """Descend towards images whose conditions are held, where they are `known`: those of the data that it was told."""
     import torch
 
-    from kallima.data.batch import Batch
+    from kallima.data.batch import as_batch
     from kallima.judging import showing
     from kallima.sampling.codes import held
     from kallima.sampling.projection import nearest_starts
@@ -96,7 +96,7 @@ def _descend(
     # every image has the same noise to start from: how its descent ends does not depend on the others
     pools = subject.latents(_POOL, seed=seed).repeat(len(targets), 1, 1)
     if known and isinstance(system, Conditional):
-        conditions = system.conditions.vectors(Batch(data.read(chosen)))
+        conditions = system.conditions.vectors(as_batch(data.read(chosen)))
         pools = torch.stack([subject.under(p, c[None]) for p, c in zip(pools, conditions, strict=True)])
     starts = nearest_starts(system, targets, pools, restarts)
     with showing(World()) as show:
