@@ -65,7 +65,7 @@ SWITCHES: list[tuple[str, str, dict[str, Any]]] = [
     ("sngan", "labelled colour", {"augment": "ada"}),
     ("gan", "grey", {"generator": "dcgan", "discriminator": "resnet"}),
     ("r3gan", "grey", {}),
-    ("stylegan2", "labelled colour", {"condition_on": ("label",), "augment": "ada"}),
+    ("stylegan2", "labelled colour", {"condition_on": ("label",)}),
     ("f-gan", "points", {"divergence": "jeffrey", "minimax": True}),
     ("ebgan", "points", {"pulling_away": 0.0}),
     ("gogan", "points", {"stages": 3}),

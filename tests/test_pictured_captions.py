@@ -73,8 +73,8 @@ SAME, NEXT, DIMMED = (lambda k, b: (k, b)), (lambda k, b: ((k + 1) % 3, b)), (la
 @pytest.fixture(autouse=True)
 def _short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_STEPS", "_LEAST_STEPS"):
-        monkeypatch.setattr(f"kallima.evaluation.features.probe.{name}", 60)
-    monkeypatch.setattr(matching, "trained_judge", lambda *given: trained_judge(*given, steps=60))
+        monkeypatch.setattr(f"kallima.evaluation.features.probe.{name}", 30)
+    monkeypatch.setattr(matching, "trained_judge", lambda *given: trained_judge(*given, steps=30))
 
 
 def score(metric: str, system: Draws, data: Data) -> Any:
@@ -140,8 +140,8 @@ def test_the_judge_learns_pairs_and_nothing_of_shuffled_ones():
     data = Data()
     images, codes = data.columns["image"], data.columns["text"]
     captions = codes.unique(dim=0)
-    judge = trained_judge(images, codes, WORDS.codes, steps=60)
+    judge = trained_judge(images, codes, WORDS.codes, steps=30)
     assert nearest_is_own(judge, images[:60], codes[:60], captions).double().mean() > 0.9
     order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(0))
-    lost = trained_judge(images, codes[order], WORDS.codes, steps=60)
+    lost = trained_judge(images, codes[order], WORDS.codes, steps=30)
     assert nearest_is_own(lost, images[:60], codes[:60], captions).double().mean() < 0.5
