@@ -87,7 +87,7 @@ class Archive(Source):
         self._damage = damage
         self._listing = list_files(names, table, split, str(path), kind.noun)
         self._members = [None if at is None else members[at] for at in self._listing.positions]
-        self.splits = self._listing.splits
+        self.splits, self.names = self._listing.splits, self._listing.names
         self._stamps = [stamp("", file.stat()) for file in (self.path, sibling) if file is not None]
         seen = kind.survey.from_json(remember(f"{kind.noun} in {self.name} {split}", self._stamps, self._survey))
         self.survey = seen if isinstance(seen, Survey) else None

@@ -55,7 +55,7 @@ class Folder(Source):
             raise DataError(_without_files(path, found))
         self._broken = found.broken
         self._listing = list_files(names, table, split, str(path), kind.noun)
-        self.splits = self._listing.splits
+        self.splits, self.names = self._listing.splits, self._listing.names
         self._stamps = [found.files.get(name, (name, -1, 0, 0)) for name in self._listing.names]
         self._stamps += found.tables.values()
         seen = kind.survey.from_json(remember(f"{kind.noun} in {self.name}", self._stamps, self._survey))

@@ -1,7 +1,7 @@
 """Where examples come from. A source has named fields, a length, a content fingerprint and its examples in order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -33,13 +33,15 @@ class Source(ABC):
 
     `name` is what --data said, in the form that opens the same source again (a path is absolute). `split` is the one of
     `splits` that is open: "train", "test" or what else the data names. `fields` describes the raw examples (images of
-    differing sizes have height and width None); `survey` tells more of images that are files, `hearing` of sounds.
+    differing sizes have height and width None). Of examples that are files `names` has their names; `survey` tells more
+    of images, `hearing` of sounds.
     """
 
     name: str
     split: str
     splits: tuple[str, ...] = ("train",)
     fields: Mapping[str, Field]
+    names: Sequence[str] = ()
     survey: "Survey | None" = None
     hearing: "Hearing | None" = None
 

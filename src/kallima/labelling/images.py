@@ -160,6 +160,4 @@ def _seen(pixels: np.ndarray, view: View, image: Image) -> np.ndarray:
 
 def _name(source: Source, index: int) -> str:
     """Return the name of a file below the folder or in the archive; of what has no files, its number."""
-    listing = getattr(source, "_listing", None)
-    names = () if listing is None else listing.names
-    return names[index] if index < len(names) else str(index)
+    return source.names[index] if index < len(source.names) else str(index)
