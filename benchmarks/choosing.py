@@ -33,7 +33,7 @@ from PIL import Image as Pillow
 import results
 
 SECONDS, SIDE, SAMPLES, TIMED = 180, 32, 2_000, 64
-WARM, MEASURED = 3, 12  # steps that set the number of all
+PLACES = 8  # of a training, at which steps are timed
 QUIET: dict[str, Any] = {"sample_every": 0, "checkpoint_every": 10**6, "doctor": "off", "device": "cpu"}
 BATCH = {"batch_size": 32}
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -118,13 +118,15 @@ def _steps(recipe: str, data: Path, options: dict[str, Any]) -> int:
     job = Job.resolve(recipe, data, {**QUIET, **BATCH, **options, "steps": 1_000})
     trainer = job.trainer(job.dataset(), choose_device("cpu"), World())
     times = []
-    for _ in range(WARM + MEASURED):
-        start = time.process_time()
-        trainer.play()
-        times.append(time.process_time() - start)
+    for place in range(PLACES):  # all along the training: a step may come to cost more, as a game grows
+        trainer.step = place * job.steps // PLACES
+        for warm in (True, False, False):
+            start = time.process_time()
+            trainer.play()
+            times += [] if warm else [time.process_time() - start]
     for stream in trainer.streams.values():
         stream.close()
-    return max(50, round(SECONDS / statistics.mean(times[WARM:])))
+    return max(50, round(SECONDS / statistics.mean(times)))
 
 
 def ends(where: str) -> dict[str, float]:
