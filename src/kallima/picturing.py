@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kallima.data.source import PointSource
-from kallima.data.spec import Points
+from kallima.data.spec import Label, Points
 from kallima.figures import Curve, Dots, Field, Figure, Level, LogDensity, Mark, Panel
 
 if TYPE_CHECKING:
@@ -75,23 +75,31 @@ def _of_other_media(system: "System", medium: str, seed: int) -> "Image.Image | 
 
 
 def _of_captions(system: "System", dataset: "Dataset", seed: int) -> "Image.Image":
-    """Draw some of the data's images, and beside each what the system makes of its caption or its sound."""
+    """Draw some of the data's images, and beside each what the system makes of its caption or its sound.
+
+    A row is named by the caption, or by the class of what sounds, where that is known.
+    """
     import torch
 
     from kallima.data.batch import Batch, as_batch
-    from kallima.reporting.grid import image_grid
+    from kallima.reporting.rows import Row, draw_rows
     from kallima.sampling.drawing import to_units
     from kallima.system import Conditional, Samples
 
     assert isinstance(system, Conditional)
     assert isinstance(system, Samples)
-    batch = as_batch(dataset.read(np.arange(min(CAPTIONS, len(dataset)))))
+    chosen = np.arange(min(CAPTIONS, len(dataset)))
+    batch, label = as_batch(dataset.read(chosen)), dataset.spec.get("label")
+    if "text" in system.conditions.senses:
+        names = dataset.texts(chosen)
+    else:
+        names = [label.classes[place] for place in batch["label"]] if isinstance(label, Label) else [""] * len(chosen)
     told = system.conditions.vectors(Batch({name: value.to(system.device) for name, value in batch.fields.items()}))
     rng = torch.Generator().manual_seed(seed)
     made = system.sample((ACROSS - 1) * len(told), condition=told.repeat_interleave(ACROSS - 1, 0), rng=rng)
     made = made.unflatten(0, (len(told), ACROSS - 1))
-    rows = torch.cat([batch["image"][:, None].to(made), made], 1).flatten(0, 1)
-    return image_grid(to_units(rows, dataset.spec), columns=ACROSS)
+    rows = torch.cat([batch["image"][:, None].to(made), made], 1)
+    return draw_rows([Row(name, to_units(row, dataset.spec)) for name, row in zip(names, rows, strict=True)])
 
 
 def _of_completions(system: "Completes", dataset: "Dataset", seed: int) -> "Image.Image":

@@ -49,8 +49,9 @@ def map_codes(
     from kallima.evaluation.capability.subject import Subject
     from kallima.evaluation.examples import REAL_LIMIT
     from kallima.evaluation.nearest import nearest
-    from kallima.exploring.exploration import Exploration, Row
+    from kallima.exploring.exploration import Exploration
     from kallima.exploring.subject import data_of
+    from kallima.reporting.rows import Row
     from kallima.reporting.scatter import draw_scatter
     from kallima.system import Encodes
 

@@ -38,10 +38,11 @@ def neighbours(
     from kallima.evaluation.examples import read_blocks
     from kallima.evaluation.features import make_extractor
     from kallima.evaluation.nearest import Search
-    from kallima.exploring.exploration import Exploration, Row
+    from kallima.exploring.exploration import Exploration
     from kallima.job import Job
     from kallima.judging import showing
     from kallima.reporting.neighbours import neighbour_grid
+    from kallima.reporting.rows import Row
     from kallima.sampling.drawing import draw_rows, rows_of
     from kallima.training.distribution import World
     from kallima.training.precision import choose_device

@@ -44,8 +44,9 @@ def project(
     """
     import numpy as np
 
-    from kallima.exploring.exploration import Exploration, Row, draw_rows
+    from kallima.exploring.exploration import Exploration
     from kallima.exploring.subject import Subject
+    from kallima.reporting.rows import Row, draw_rows
     from kallima.sampling.projection import Projection
     from kallima.system import Encodes
 

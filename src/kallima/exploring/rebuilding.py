@@ -39,8 +39,9 @@ def reconstructions(
     from kallima.data.spec import Image
     from kallima.evaluation.capability.denoising import Denoises, denoised, spoilt_how
     from kallima.evaluation.capability.reconstructing import LEARNED, principal_of, summed_squares
-    from kallima.exploring.exploration import Exploration, Row, draw_rows
+    from kallima.exploring.exploration import Exploration
     from kallima.exploring.subject import CHUNK, data_of
+    from kallima.reporting.rows import Row, draw_rows
     from kallima.system import Encodes, Reconstructs
 
     if count < 1:

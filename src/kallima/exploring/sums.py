@@ -59,9 +59,10 @@ def arithmetic(
     """
     import torch
 
-    from kallima.exploring.exploration import Exploration, Row, draw_rows
+    from kallima.exploring.exploration import Exploration
     from kallima.exploring.reader import Described, Reader, wanted
     from kallima.exploring.subject import Subject
+    from kallima.reporting.rows import Row, draw_rows
     from kallima.sampling.directions import direction as direct
     from kallima.system import Encodes
 

@@ -8,8 +8,9 @@ from kallima.errors import UsageError
 from kallima.training.run import Run
 
 if TYPE_CHECKING:
-    from kallima.exploring.exploration import Exploration, Row
+    from kallima.exploring.exploration import Exploration
     from kallima.exploring.subject import Subject
+    from kallima.reporting.rows import Row
 
 _MOST = 12  # rows of a traversal where nobody says what to go along
 
@@ -36,8 +37,8 @@ def interpolate(
         seed: decides the latents.
         device: auto, cpu, cuda, cuda:1 or mps.
     """
-    from kallima.exploring.exploration import Row
     from kallima.exploring.subject import Subject
+    from kallima.reporting.rows import Row
     from kallima.sampling.interpolation import between
 
     _least(rows=rows, steps=steps)
@@ -76,8 +77,8 @@ def traverse(
         seed: decides the latents.
         device: auto, cpu, cuda, cuda:1 or mps.
     """
-    from kallima.exploring.exploration import Row
     from kallima.exploring.subject import Subject
+    from kallima.reporting.rows import Row
     from kallima.sampling.codes import chosen
     from kallima.sampling.grids import traverse as walk
 
@@ -121,8 +122,8 @@ def grid(
     """
     import torch
 
-    from kallima.exploring.exploration import Row
     from kallima.exploring.subject import Subject
+    from kallima.reporting.rows import Row
     from kallima.sampling.codes import chosen
     from kallima.sampling.grids import plane, quantiles
     from kallima.sampling.interpolation import NOISE
@@ -175,8 +176,9 @@ def truncate(
     """
     import torch
 
-    from kallima.exploring.exploration import Exploration, Row, draw_clouds, draw_rows
+    from kallima.exploring.exploration import Exploration, draw_clouds
     from kallima.exploring.subject import Subject
+    from kallima.reporting.rows import Row, draw_rows
     from kallima.sampling.truncation import resample, shrink
 
     _least(count=count, limit=min(limit or (1.0,)))
@@ -196,7 +198,8 @@ def truncate(
 
 
 def _walks(subject: "Subject", rows: "list[Row]", title: str) -> "Exploration":
-    from kallima.exploring.exploration import Exploration, draw_rows, draw_walks
+    from kallima.exploring.exploration import Exploration, draw_walks
+    from kallima.reporting.rows import draw_rows
 
     drawn = draw_rows(rows) if subject.pictures else draw_walks(rows, subject.points(), title)
     return Exploration(rows, drawn, notes=(title,))
