@@ -51,6 +51,13 @@ LONG = {"width": 16, "batch_size": 64, "steps": 8_000}  # a thousand passes: lon
 SMALL = {"width": 16, "batch_size": 64, "steps": 2_000}
 
 SENSES = "Across senses"
+NETWORKS_OF_GAN_CLS = {
+    "generator": "resnet",
+    "discriminator": "plain",
+    "learning_rate": 1e-3,
+    "beta1": 0.0,
+    "beta2": 0.99,
+}
 CONDITIONAL, FOUND, FEW_LABELS = "Asked for a class", "Categories found without labels", "A hundred labels"
 INFERENCE, PYRAMIDS, DOMAINS = "Codes found for images", "Several stages", "Two domains"
 VARIATIONAL = "Autoencoders"
@@ -428,7 +435,7 @@ ENTRIES: dict[str, Entry] = {
         for recipe, more in (
             ("gan-cls", {}),
             ("gan-int", {}),
-            ("stackgan", {"condition_on": "text"}),
+            ("stackgan", {"condition_on": "text", **NETWORKS_OF_GAN_CLS}),
         )
     },
     "gan-cls, glyphs": Entry(
@@ -438,7 +445,7 @@ ENTRIES: dict[str, Entry] = {
         data_words="glyphs-captioned.npz",
         judge=senses.seen_and_unseen("label-recovery", "attribute-recovery", "r-precision"),
         shows=SEEN_AND_UNSEEN,
-        options={"width": 24, "steps": 4_000},
+        options={"width": 24, "steps": 2_000},
         picture=senses.of_unseen_captions,
     ),
     "gan-cls, faces": Entry(
