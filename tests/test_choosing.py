@@ -57,6 +57,12 @@ def test_classes_are_told_apart_only_where_there_is_enough_of_each(tmp_path: Pat
     assert chosen(few, gpu=True).recipe == "stylegan2"
 
 
+def test_attributes_can_be_asked_for(tmp_path: Path):
+    assert chosen(images(tmp_path / "some.npz", 60, attributes=np.arange(120).reshape(60, 2) % 2)).recipe == (
+        "projection-gan"
+    )
+
+
 def test_few_images_are_augmented_and_many_are_not(tmp_path: Path):
     assert chosen(images(tmp_path / "few.npz", 300)).options["augment"] == "diffaugment"
     assert chosen(images(tmp_path / "few.npz", 300), gpu=True).options["augment"] == "ada"

@@ -69,6 +69,9 @@ def _images(source: Source, spec: Spec, gpu: bool) -> Choice:
     elif 2 <= classes <= MOST_CLASSES and count >= EACH * classes:
         recipe = "projection-gan"
         reasons.append(f"projection-gan, because there are {classes} classes of {count // classes:,} images on average")
+    elif "attributes" in spec:
+        recipe = "projection-gan"
+        reasons.append("projection-gan, because the images have attributes: ask for those that you want")
     elif gpu:
         recipe = "stylegan2"
         reasons.append("stylegan2, because there is a GPU (by the literature: our own table is a CPU's)")
@@ -107,7 +110,7 @@ def _points(source: Source, spec: Spec, gpu: bool) -> Choice:
 
 def _texts(source: Source, spec: Spec, gpu: bool) -> Choice:
     kind = "transformer-lm" if gpu else "lstm-lm"
-    why = "there is a GPU" if gpu else "an LSTM learns more in the same time without a GPU"
+    why = "there is a GPU" if gpu else "a step of an LSTM is cheap without a GPU"
     if isinstance(spec.get("label"), Label):
         return Choice(f"conditional-{kind}", {}, (f"conditional-{kind}, because the texts have classes, and {why}",))
     return Choice(kind, {}, (f"{kind}, because {why}",))
