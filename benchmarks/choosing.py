@@ -36,15 +36,16 @@ SECONDS, SIDE, SAMPLES, TIMED = 180, 32, 2_000, 64
 PLACES = 8  # of a training, at which steps are timed
 QUIET: dict[str, Any] = {"sample_every": 0, "checkpoint_every": 10**6, "doctor": "off", "device": "cpu"}
 BATCH = {"batch_size": 32}
+# Few but costly steps are averaged over a hundred of them; a thousand would be all the training.
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "vae": ("vae", {}),
     "dcgan": ("dcgan", {"width": 32}),
     "wgan-gp": ("wgan-gp", {"width": 32}),
     "sngan": ("sngan", {"width": 32}),
     "sngan + DiffAugment": ("sngan", {"width": 32, "augment": "diffaugment"}),
-    "progressive": ("progressive", {"width": 32}),
+    "progressive": ("progressive", {"width": 32, "average": 0.99}),
     "stylegan2": ("stylegan2", {"width": 16}),
-    "r3gan": ("r3gan", {"width": 32}),
+    "r3gan": ("r3gan", {"width": 32, "average": 0.99}),
     "flow-matching": ("flow-matching", {"width": 24}),
 }
 PAGE = results.ROOT / "docs" / "choosing.md"

@@ -53,7 +53,7 @@ def test_classes_are_told_apart_only_where_there_is_enough_of_each(tmp_path: Pat
     enough = images(tmp_path / "enough.npz", 2 * EACH, y=np.arange(2 * EACH) % 2)
     few = images(tmp_path / "few.npz", 2 * EACH - 1, y=np.arange(2 * EACH - 1) % 2)
     assert chosen(enough).recipe == "projection-gan"
-    assert chosen(few).recipe == "sngan"
+    assert chosen(few).recipe == "dcgan"
     assert chosen(few, gpu=True).recipe == "stylegan2"
 
 
@@ -89,7 +89,7 @@ def test_what_the_user_gives_stays(tmp_path: Path):
     run = kallima.train(
         "auto", data=data, size=8, steps=1, batch_size=4, width=8, out=tmp_path / "run", device="cpu", doctor="off"
     )
-    assert run.manifest["recipe"] == "sngan"
+    assert run.manifest["recipe"] == "dcgan"
     assert run.manifest["arguments"]["width"] == 8
     assert run.manifest["arguments"]["augment"] == "diffaugment"
     assert kallima.sample(run, 1, device="cpu").shape == (1, 8, 8, 1)
@@ -100,7 +100,7 @@ def test_the_command_says_what_it_does_and_why(tmp_path: Path, capsys: pytest.Ca
     words = ["train", "auto", "--data", str(data), "--steps", "1", "--device", "cpu", "--doctor", "off"]
     assert main([*words, "--batch-size", "4", "--out", str(tmp_path / "run")]) == 0
     said = capsys.readouterr().err
-    assert f"auto: kallima train sngan --data {data} --augment diffaugment --width 32" in said
+    assert f"auto: kallima train dcgan --data {data} --augment diffaugment --width 32" in said
     assert "because 64 images are soon known by heart" in said
     assert main(["train", "auto", "--data", "no-such-set"]) == 2
     assert "torch" in sys.modules  # unlike other mistakes, this one waits for it: the machine has a say

@@ -76,8 +76,8 @@ def _images(source: Source, spec: Spec, gpu: bool) -> Choice:
         recipe = "stylegan2"
         reasons.append("stylegan2, because there is a GPU (by the literature: our own table is a CPU's)")
     else:
-        recipe = "sngan"
-        reasons.append("sngan, because it came furthest in minutes of a CPU (docs/choosing.md)")
+        recipe = "dcgan"
+        reasons.append("dcgan, because it came furthest in minutes of a CPU (docs/choosing.md)")
     if count < FEW and recipe != "gan-cls":
         options["augment"] = "ada" if recipe == "stylegan2" else "diffaugment"
         reasons.append(f"augmented, because {count:,} images are soon known by heart")
