@@ -75,6 +75,8 @@ def cifar() -> Path:
     return _kept("cifar", path, about)  # type: ignore[arg-type]
 
 
+FIRST = "anime"
+"""The set that every system is tried on, and pictured on."""
 SETS = {"anime": anime, "flowers": flowers, "cifar": cifar}
 
 
@@ -104,7 +106,8 @@ def train_and_judge(name: str, where: str, seed: int) -> dict[str, Any]:
         sampled = (time.process_time() - start) / TIMED
         scores = kallima.evaluate(run, metrics=["fid", "coverage"], features="probe", count=SAMPLES, device="cpu")
         values = {score.metric: score.value for score in scores}
-        _picture(kallima.sample(run, 16, device="cpu"), f"{name} {where}")
+        if where == FIRST:
+            _picture(kallima.sample(run, 16, device="cpu"), _file(name, where))
     parameters = sum(weight.numel() for weight in system.parameters())
     figures = values | {"parameters": parameters, "trained": trained, "sampled": sampled, "steps": steps}
     return told | figures | {"features": scores[0].extractor_hash}
@@ -168,7 +171,7 @@ def table() -> None:
     rows = [r for r in found if "system" in r]
     sets = [name for name in SETS if any(r["set"] == name for r in rows)]
     head = ["system", "weights", *(f"s, {name}" for name in sets), *(f"coverage, {name}" for name in sets)]
-    head += ["steps", "sampling, ms an image"]
+    head += ["steps", "training, s", "sampling, ms an image"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     shown: dict[str, dict[str, float]] = {}
     for name, (_, options) in SYSTEMS.items():
@@ -181,13 +184,20 @@ def table() -> None:
         cells += [f"{shown[name][where]:.3f}" if where in own else "" for where in sets]
         cells += [f"{own[where]['coverage']:.2f}" if where in own else "" for where in sets]
         cells.append(" / ".join(f"{own[where]['steps']:,}" for where in sets if where in own))
+        cells.append(f"{statistics.mean(r['trained'] for r in own.values()):.0f}")
         cells.append(f"{1000 * statistics.mean(r['sampled'] for r in own.values()):.1f}")
         lines.append("| " + " | ".join(cells) + " |")
     probes = ", ".join(f"{where} {scale[where]['accuracy']:.0%}" for where in sets)
     lines.append(f"\nThe classifiers are right on: {probes} of held-out training images.")
+    lines += [f"\nSamples on `{FIRST}`, not chosen:\n", "| system | |", "|---|---|"]
+    lines += [f"| {name} | ![{name}](images/choosing/{_file(name, FIRST)}) |" for name in shown if FIRST in shown[name]]
     text, between = PAGE.read_text(), re.compile(re.escape(START) + ".*?" + re.escape(END), re.DOTALL)
     PAGE.write_text(between.sub(lambda _: f"{START}\n" + "\n".join(lines) + f"\n\n{END}", text))
     _draw(shown, {name: [r["sampled"] for r in rows if r["system"] == name and "fid" in r] for name in shown})
+
+
+def _file(name: str, where: str) -> str:
+    return f"{'-'.join(name.replace('+', ' ').split())}-{where}.png"
 
 
 def _placed(distance: float, scale: dict[str, float]) -> float:
@@ -202,20 +212,22 @@ def _draw(shown: dict[str, dict[str, float]], sampled: dict[str, list[float]]) -
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2), layout="constrained")
-    order = sorted(shown, key=lambda name: statistics.mean(shown[name].values()))
+    order = sorted((name for name in shown if FIRST in shown[name]), key=lambda name: shown[name][FIRST])
     for place, where in enumerate(SETS):
         values = [shown[name].get(where, 0.0) for name in order]
+        if not any(values):
+            continue
         left.bar([i + 0.27 * (place - 1) for i in range(len(order))], values, 0.25, label=where)
     left.set_xticks(range(len(order)), order, rotation=35, ha="right")
     left.set_ylabel("s: 0 held-out images, 1 noise")
     left.legend(frameon=False)
     for name in order:
-        x, y = 1000 * statistics.mean(sampled[name]), statistics.mean(shown[name].values())
+        x, y = 1000 * statistics.mean(sampled[name]), shown[name][FIRST]
         right.plot(x, y, "o", color="tab:blue")
         right.annotate(name, (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
     right.set_xscale("log")
     right.set_xlabel("milliseconds an image, one core")
-    right.set_ylabel("mean s")
+    right.set_ylabel(f"s, {FIRST}")
     right.margins(x=0.25)
     figure.savefig(FIGURE, dpi=110)
     pyplot.close(figure)
@@ -224,7 +236,7 @@ def _draw(shown: dict[str, dict[str, float]], sampled: dict[str, list[float]]) -
 def _picture(images: np.ndarray, name: str) -> None:
     from kallima.reporting.grid import image_grid, save_picture
 
-    path = results.ROOT / "docs" / "images" / "choosing" / f"{'-'.join(name.replace('+', ' ').split())}.png"
+    path = results.ROOT / "docs" / "images" / "choosing" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     save_picture(path, image_grid(images, columns=8, scale=1))
 
