@@ -20,7 +20,8 @@ SIDES = tuple(sorted(grid << k for grid in (4, 5, 6, 7) for k in range(1, 7) if 
 LARGEST = {False: 64, True: 128}
 """The side of images above which nothing is learned in hours, without a GPU and with one."""
 FEW = 2_000
-"""Images below which a discriminator learns them by heart, and is shown them augmented."""
+"""Images that a discriminator learns by heart where there is a GPU, and so is shown augmented; in minutes of a CPU it
+made things worse (docs/choosing.md)."""
 EACH, MOST_CLASSES = 50, 200
 """Images of a class, on average, from which on it can be learned apart; and classes that are still told apart."""
 
@@ -78,9 +79,9 @@ def _images(source: Source, spec: Spec, gpu: bool) -> Choice:
     else:
         recipe = "dcgan"
         reasons.append("dcgan, because it came furthest in minutes of a CPU (docs/choosing.md)")
-    if count < FEW and recipe != "gan-cls":
+    if count < FEW and gpu and recipe != "gan-cls":
         options["augment"] = "ada" if recipe == "stylegan2" else "diffaugment"
-        reasons.append(f"augmented, because {count:,} images are soon known by heart")
+        reasons.append(f"augmented, because in hours {count:,} images are known by heart (by the literature)")
     if not gpu and recipe != "stylegan2":
         options["width"] = 32
         reasons.append("networks of width 32, because there is no GPU")
