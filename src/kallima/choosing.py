@@ -82,7 +82,7 @@ def _images(source: Source, spec: Spec, gpu: bool) -> Choice:
     if count < FEW and gpu and recipe != "gan-cls":
         options["augment"] = "ada" if recipe == "stylegan2" else "diffaugment"
         reasons.append(f"augmented, because in hours {count:,} images are known by heart (by the literature)")
-    if not gpu and recipe != "stylegan2":
+    if not gpu:
         options["width"] = 32
         reasons.append("networks of width 32, because there is no GPU")
     return Choice(recipe, options, tuple(reasons))

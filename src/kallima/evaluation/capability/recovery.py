@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from kallima.data.spec import Attributes, Label
+from kallima.errors import DataError
 from kallima.evaluation.capability.subject import Found, Subject, in_units
 from kallima.evaluation.examples import read_blocks
 from kallima.evaluation.features.attributes import AttributeProbe
@@ -137,6 +138,8 @@ def _attributes_of_what_is_sensed(subject: Subject, names: tuple[str, ...]) -> F
             shares.append(sum(means) / 2)
             variances.append(sum(m * (1 - m) / len(part) for m, part in zip(means, parts, strict=True)) / 4)
             shown.append(f"{name} {shares[-1]:.1%}")
+    if not shares:
+        raise DataError("every attribute is there always or never in this split: there is nothing to tell apart")
     all_right = float((right.mean(1) == 1).double().mean())
     notes = (f"{len(made):,} captions or sounds, all attributes right in {all_right:.1%}: {', '.join(shown)}",)
     spread = math.sqrt(sum(variances)) / len(shares)
