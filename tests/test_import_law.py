@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "job": "kallima errors arguments choosing options data recipe training",
     "judging": "errors job data system training evaluation",
     "examination": "errors files job data training evaluation diagnosis",
-    "picturing": "data figures system sampling reporting",
+    "picturing": "data figures files system sampling reporting",
     "compression": "errors files data system",
     "api": "conditions decoding picturing compression judging examination errors files job data system "
     "recipe training sampling evaluation reporting",

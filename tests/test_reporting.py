@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import io
 import json
 import math
 import re
 import shutil
 import subprocess
+import wave
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +27,7 @@ from kallima.reporting.markdown import render_markdown
 from kallima.reporting.neighbours import keep_neighbours, neighbour_grid
 from kallima.reporting.report import write_report
 from kallima.reporting.runs import Series, read_run
+from kallima.reporting.sound import wave_file
 
 HOSTILE = '</script><script>alert(1)</script><img src="http://example.org/x.png">'
 
@@ -362,6 +365,30 @@ def test_too_many_grids_are_thinned_evenly_with_both_ends(tmp_path: Path) -> Non
     assert 9 <= len(steps) <= 11
     assert np.ptp(np.diff(steps)) <= 100
     assert [picture.step for picture in page.inline_pictures(paths, budget=1).shown] == [4100]
+
+
+def test_sounds_are_heard_step_by_step_and_thinned_where_they_weigh_too_much(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", grids=4)
+    waves = {step: run / "samples" / f"{step:08}.wav" for step in range(100, 401, 100)}
+    for step, path in waves.items():
+        path.write_bytes(wave_file([np.full(400, step / 1000), np.zeros(200)], 8000))
+    html, elements = report(run)
+    refuse_outside(html)
+    heard = elements.tagged("audio")
+    assert [(sound["data-step"], "hidden" in sound) for sound in heard] == [
+        *((str(step), True) for step in (100, 200, 300)),
+        ("400", False),
+    ]
+    content = base64.b64decode((heard[1]["src"] or "").split(",")[1])
+    assert content == waves[200].read_bytes()
+    with wave.open(io.BytesIO(content)) as file:
+        assert (file.getframerate(), file.getnframes()) == (8000, 400 + 2000 + 200)  # a quarter of a second between
+        levels = np.frombuffer(file.readframes(2600), "<i2")
+    np.testing.assert_array_equal(levels, np.repeat([int(0.2 * 32768), 0], [400, 2200]))
+    size = waves[100].stat().st_size
+    assert [sound.step for sound in page.read_sounds(waves, budget=2 * size)] == [100, 400]
+    assert [sound.step for sound in page.read_sounds(waves, budget=size)] == [400]
+    assert page.read_sounds(waves, budget=size - 1) == []
 
 
 def test_large_grids_become_jpeg_and_damaged_ones_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -339,6 +339,7 @@ def test_the_commands_train_sample_and_complete(tmp_path: Path, caplog: pytest.L
     data = ["--data", str(tmp_path / "in"), "--rate", "8000", "--seconds", "0.03"]
     assert main(["train", "conditional-wavenet", *data, *small, "--out", str(run)]) == 0
     assert "4 of 4 sounds are resampled from 4,000 to 8,000" in caplog.text
+    assert "data:audio/wav" in (run / "report.html").read_text()
     assert main(["sample", str(run), "-n", "2", "--condition", "label=high", "--out", f"{made}/"]) == 0
     with wave.open(str(made / "00001.wav")) as file:
         assert (file.getnframes(), file.getframerate(), file.getsampwidth()) == (240, 8000, 2)

@@ -13,7 +13,7 @@ from kallima.examination import doctor_of, keep
 from kallima.files import write_whole
 from kallima.job import Job, default_folder, refuse_other, say_differences
 from kallima.judging import judge, judge_run, refuse_for_run, showing, truth_of_run
-from kallima.picturing import picture_of, texts_of
+from kallima.picturing import show_samples
 from kallima.training.run import Run
 
 if TYPE_CHECKING:
@@ -432,19 +432,13 @@ def _scored_by_samples(system: "System") -> bool:
 def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
     """Train, then ship the model and write the report."""
     from kallima.evaluation.sets import Truth
-    from kallima.reporting.grid import save_picture
     from kallima.sampling.drawing import draw
     from kallima.system import capabilities
     from kallima.training.loop import Watch, fit
     from kallima.training.shipping import ship
 
     def picture(system: "System", step: int) -> None:
-        drawn = picture_of(system, dataset, step, seed=job.training.seed)
-        if drawn is not None:
-            save_picture(run.path / "samples" / f"{step:08d}.png", drawn)
-        written = texts_of(system, seed=job.training.seed)
-        if written is not None:
-            write_whole(run.path / "samples" / f"{step:08d}.txt", written.encode())
+        show_samples(system, dataset, step, run.path / "samples", seed=job.training.seed)
 
     def score(system: "System") -> tuple[dict[str, float], bool]:
         truth = Truth(dataset, dataset)

@@ -1,12 +1,14 @@
 """What is pictured of a system while it trains: its samples, and on points its judgement and what theory says of it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kallima.data.source import PointSource
-from kallima.data.spec import Label, Points
+from kallima.data.spec import Audio, Label, Points
 from kallima.figures import Curve, Dots, Field, Figure, Level, LogDensity, Mark, Panel
+from kallima.files import write_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,6 +26,29 @@ GRID = 96  # fields are judged at so many points a side
 BINS = 64
 HEADROOM = 2.2  # times the data's highest density: what is made of half of its modes is twice as high there
 MARGIN = 0.15  # of the data's extent, on each side
+
+
+def show_samples(system: "System", dataset: "Dataset", step: int, folder: Path, *, seed: int) -> None:
+    """Write into `folder` what the system shows after `step` steps: NNNNNNNN.png a picture, .txt texts, .wav sounds."""
+    from kallima.reporting.export import sheet
+    from kallima.reporting.grid import save_picture
+    from kallima.reporting.sound import wave_file
+    from kallima.sampling.drawing import draw
+    from kallima.system import Samples
+
+    path, field = folder / f"{step:08d}", dataset.spec.get("audio")
+    if dataset.spec.medium == "audio" and isinstance(field, Audio) and isinstance(system, Samples):
+        assert field.rate is not None  # of a system's own sounds it is known
+        sounds = draw(system, PICTURED["audio"], seed=seed)
+        picture: Image.Image | None = sheet(sounds, rate=field.rate)
+        write_whole(path.with_suffix(".wav"), wave_file(list(sounds), field.rate))
+    else:
+        picture = picture_of(system, dataset, step, seed=seed)
+    if picture is not None:
+        save_picture(path.with_suffix(".png"), picture)
+    written = texts_of(system, seed=seed)
+    if written is not None:
+        write_whole(path.with_suffix(".txt"), written.encode())
 
 
 def picture_of(system: "System", dataset: "Dataset", step: int, *, seed: int) -> "Image.Image | None":
@@ -45,8 +70,10 @@ def picture_of(system: "System", dataset: "Dataset", step: int, *, seed: int) ->
     medium = dataset.spec.medium
     if not isinstance(system, Samples):
         return _of_completions(system, dataset, seed) if medium == "video" and isinstance(system, Completes) else None
-    if medium in ("video", "audio", "text"):
-        return _of_other_media(system, medium, seed)
+    if medium == "text":
+        return None
+    if medium == "video":
+        return sheet(draw(system, PICTURED["video"], seed=seed))
     if medium == "image":
         if isinstance(system, Completes) and not isinstance(system, Conditional):
             return sheet(draw(system, SLOW, seed=seed))
@@ -60,18 +87,6 @@ def picture_of(system: "System", dataset: "Dataset", step: int, *, seed: int) ->
         show = on_a_line if samples.shape[1] == 1 else in_the_plane
         return draw_figure(show(system, samples, reference, density), f"step {step:,}")
     return sheet(samples, reference)
-
-
-def _of_other_media(system: "System", medium: str, seed: int) -> "Image.Image | None":
-    """Draw some samples of videos or sounds; texts have no picture."""
-    from kallima.data.spec import Audio
-    from kallima.reporting.export import sheet
-    from kallima.sampling.drawing import draw
-
-    if medium == "text":
-        return None
-    field = system.spec[medium]
-    return sheet(draw(system, PICTURED[medium], seed=seed), rate=field.rate if isinstance(field, Audio) else None)
 
 
 def _of_captions(system: "System", dataset: "Dataset", seed: int) -> "Image.Image":

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from PIL import Image
 
 from kallima.errors import UsageError
 from kallima.reporting.grid import image_grid, point_plot, save_picture
-from kallima.reporting.sound import spectrograms
+from kallima.reporting.sound import spectrograms, wave_file
 
 COVER = 128
 """The grey that stands where nothing was given."""
@@ -136,11 +135,7 @@ def _ending(samples: np.ndarray, rate: int | None) -> str | None:
 
 def _write_one(path: Path, sample: np.ndarray, rate: int | None) -> None:
     if rate is not None:
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(rate)
-            file.writeframes((np.clip(sample, -1, 32767 / 32768) * 32768).astype("<i2").tobytes())
+        path.write_bytes(wave_file([sample], rate))
         return
     frames = [
         Image.fromarray(each.squeeze(-1) if each.shape[-1] == 1 else each)

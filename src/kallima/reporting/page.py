@@ -21,6 +21,9 @@ from kallima.reporting.markdown import render_markdown
 PICTURE_BYTES = 11_000_000
 """All pictures of a page together, before base64 makes them a third longer: the page stays under 15 MB."""
 
+SOUND_BYTES = 4_000_000
+"""All sounds of a page together, of what its pictures may weigh."""
+
 TEXT_CHARACTERS = 500_000
 """All sample texts of a page together."""
 
@@ -70,6 +73,28 @@ def read_writings(paths: Mapping[int, Path], budget: int = TEXT_CHARACTERS) -> l
     while wanted > 1 and sum(sizes[place] for place in _even(len(sizes), wanted)) > budget:
         wanted -= 1
     return [writings[place] for place in _even(len(writings), wanted)]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sample sounds of one step, one after the other."""
+
+    step: int
+    address: str  # a data: URI
+    size: int  # bytes of the file
+
+
+def read_sounds(paths: Mapping[int, Path], budget: int = SOUND_BYTES) -> list[Sound]:
+    """Inline the sounds by step; where they exceed `budget` bytes, an even selection of the steps."""
+    steps = [step for step, path in paths.items() if path.stat().st_size <= budget]
+    wanted = len(steps)
+    sizes = [paths[step].stat().st_size for step in steps]
+    while sum(sizes[place] for place in _even(len(steps), wanted)) > budget:
+        wanted -= 1
+    chosen = [(steps[place], paths[steps[place]].read_bytes()) for place in _even(len(steps), wanted)]
+    return [
+        Sound(step, f"data:audio/wav;base64,{base64.b64encode(sound).decode()}", len(sound)) for step, sound in chosen
+    ]
 
 
 def _writing(step: int, path: Path) -> Writing:
@@ -169,8 +194,8 @@ def render(template: str, **context: Any) -> bytes:
     scripts = [uplot, asset("charts.js"), asset("samples.js")]
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src {allowed}"
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; media-src data:; "
+        f"style-src 'unsafe-inline'; script-src {allowed}"
     )
     page = _environment().get_template(template)
     return page.render(

@@ -8,7 +8,7 @@ from kallima.reporting import curves
 from kallima.reporting.commands import call, commands
 from kallima.reporting.findings import read_findings, with_charts, worth_drawing
 from kallima.reporting.neighbours import NAME
-from kallima.reporting.page import PICTURE_BYTES, inline_pictures, read_writings, render
+from kallima.reporting.page import PICTURE_BYTES, inline_pictures, read_sounds, read_writings, render
 from kallima.reporting.runs import Run, read_run
 
 PROTOCOL = (
@@ -42,7 +42,8 @@ def write_report(run: Path) -> Path:
     record = read_run(run)
     page = run / "report.html"
     near = inline_pictures({} if record.neighbours is None else {record.step: record.neighbours})
-    budget = PICTURE_BYTES - sum(len(picture.address) for picture in near.shown)
+    sounds = read_sounds(record.sounds)
+    budget = PICTURE_BYTES - sum(len(picture.address) for picture in near.shown) - sum(each.size for each in sounds)
     unreadable = [*record.unreadable, *([f"{NAME}, which is damaged"] if near.damaged else [])]
     findings = read_findings(run / "diagnosis.json", unreadable)
     found = None if findings is None else with_charts(findings, record.series)
@@ -53,6 +54,7 @@ def write_report(run: Path) -> Path:
         title=f"{record.word('recipe', 'unknown recipe')} on {record.data}",
         pictures=inline_pictures(record.pictures, budget),
         writings=read_writings(record.texts),
+        sounds=sounds,
         near=near.latest,
         unreadable=unreadable,
         findings=found,

@@ -35,6 +35,7 @@ class Run:
     seconds: float  # over all sittings
     pictures: Mapping[int, Path]  # sample grids by step, ascending
     texts: Mapping[int, Path]  # sample texts by step, ascending
+    sounds: Mapping[int, Path]  # sample sounds by step, ascending
     neighbours: Path | None  # the picture of the most suspect samples, where the scores judge memorisation
     scores: list[dict[str, Any]]
     scored_at: int | None  # the step of the scores
@@ -74,9 +75,9 @@ def read_run(path: Path) -> Run:
     series = _series(path / "events.jsonl", unreadable)
     throughput, seconds = _timing(path / "timing.jsonl", unreadable)
     scores, scored_at = _scores(path / "scores.json", unreadable)
-    pictures, texts = (
+    pictures, texts, sounds = (
         {int(file.stem): file for file in (path / "samples").glob(f"*.{kind}") if file.stem.isdecimal()}
-        for kind in ("png", "txt")
+        for kind in ("png", "txt", "wav")
     )
     return Run(
         path=path,
@@ -86,6 +87,7 @@ def read_run(path: Path) -> Run:
         seconds=seconds,
         pictures=dict(sorted(pictures.items())),
         texts=dict(sorted(texts.items())),
+        sounds=dict(sorted(sounds.items())),
         neighbours=path / NAME
         if (path / NAME).is_file() and any(s["metric"] == "memorisation" for s in scores)
         else None,

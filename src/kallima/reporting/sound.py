@@ -1,4 +1,8 @@
-"""Pictures of sounds: spectrograms, time from left to right and pitch from below."""
+"""Sounds to look at, spectrograms with time from left to right and pitch from below, and to listen to."""
+
+import io
+import wave
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -9,11 +13,25 @@ WINDOW = 0.032  # seconds
 HOP = 0.008
 HEIGHT, WIDTH = 64, 128  # pixels of one
 FLOOR = 70.0  # decibels below the loudest that are still told apart
+PAUSE = 0.25  # seconds of silence between sounds
 
 
 def spectrograms(sounds: np.ndarray, rate: int, *, columns: int | None = None) -> Image.Image:
     """Draw the spectrograms of sounds (N, T) in [-1, 1], the louder the brighter, side by side."""
     return image_grid(np.stack([_picture(sound, rate) for sound in sounds]), columns=columns, scale=1)
+
+
+def wave_file(sounds: Sequence[np.ndarray], rate: int) -> bytes:
+    """Return a wav file of 16 bits with sounds (T,) in [-1, 1], one after the other with a pause between them."""
+    pause = np.zeros(round(PAUSE * rate))
+    strung = np.concatenate([part for sound in sounds for part in (sound, pause)][:-1])
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(strung, -1, 32767 / 32768) * 32768).astype("<i2").tobytes())
+    return content.getvalue()
 
 
 def _picture(sound: np.ndarray, rate: int) -> np.ndarray:
