@@ -17,6 +17,7 @@ from kallima.data.spec import Field, Label, Video
 
 FRAMES = 8
 FACTORS = ("angle", "right", "size")
+CLASSES = (*FACTORS, "glyph")
 RANGES = ((-45.0, 45.0), (-6.0, 6.0), (0.6, 1.0))
 """Degrees, anticlockwise; pixels from the middle; share of a glyph's own size."""
 LETTERS = "ABEFGJKLPRTY"
@@ -37,7 +38,7 @@ class TurnedGlyphs(Embedded):
     """
 
     title: ClassVar[str] = "turned-glyphs"
-    fields: Mapping[str, Field] = {"video": Video(FRAMES, 1, SIZE, SIZE), "label": Label((*FACTORS, "glyph"))}
+    fields: Mapping[str, Field] = {"video": Video(FRAMES, 1, SIZE, SIZE), "label": Label(CLASSES)}
 
     def __init__(self, split: str = "train"):
         super().__init__(split)
@@ -53,7 +54,7 @@ class TurnedGlyphs(Embedded):
             seen(letters[int(each)], *values)
             for each, values in zip(self.letters(index), self.factors(index), strict=True)
         ]
-        return {"video": np.stack(frames), "label": index % len(self.fields["label"].classes)}  # type: ignore[attr-defined]
+        return {"video": np.stack(frames), "label": index % len(CLASSES)}
 
     def factors(self, index: int) -> np.ndarray:
         """Return angle, place and size in each frame of example `index`: float64 (FRAMES, 3)."""

@@ -64,8 +64,10 @@ class VideoFolder(Source):
         """Decode example `index`, or return what is wrong with it."""
         example, frames, video = self._folder.read(index), self._frames(index), self.fields["video"]
         assert isinstance(video, Video)
-        if isinstance(example, Problem) or isinstance(frames, Problem):
-            return example if isinstance(example, Problem) else frames  # type: ignore[return-value]
+        if isinstance(example, Problem):
+            return example
+        if isinstance(frames, Problem):
+            return frames
         where = str(self._folder.path(index))
         if len(frames) != video.frames:
             return Problem(where, f"has {len(frames)} frames and the first video {video.frames}: cut all to one number")
