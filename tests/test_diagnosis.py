@@ -12,6 +12,8 @@ import torch
 
 import kallima
 from kallima.arguments import from_options
+from kallima.data.batch import Batch
+from kallima.data.spec import Image, Label, Spec
 from kallima.diagnosis import shapes
 from kallima.diagnosis.doctor import SYMPTOMS, diagnose
 from kallima.diagnosis.finding import IN_WORDS, Finding, Remedy
@@ -28,6 +30,7 @@ from kallima.diagnosis.symptoms import (
     divergence,
     exploding_gradients,
     generator_wins,
+    latent_ignored,
     learning_stopped,
     mode_collapse,
     mode_dropping,
@@ -68,6 +71,7 @@ def healthy(seed: int = 0, **changed: tuple[np.ndarray, np.ndarray]) -> Record:
         "generator__gradient_norm": (STEPS, 0.6 + 0.1 * rng.random(n)),
         "notes__accuracy": (STEPS, 0.66 + 0.03 * rng.standard_normal(n)),
         "samples__diversity": (LOOKS, 1 - 0.9 * early + 0.01 * rng.standard_normal(looks)),
+        "samples__within": (LOOKS, 1 - 0.95 * early + 0.05 * rng.standard_normal(looks)),
         "samples__forgotten": (LOOKS, 0.9 * early + 0.01 * rng.random(looks)),
         "samples__stray": (LOOKS, 0.9 * early + 0.01 * rng.random(looks)),
         "samples__energy": (LOOKS, 0.6 * early + 0.01 * rng.random(looks)),
@@ -105,6 +109,7 @@ ILL = {
         "samples__diversity": turned(LOOKS, 0.95, 0.05),
         "samples__forgotten": turned(LOOKS, 0.05, 0.9),
     },
+    latent_ignored: {"samples__within": turned(LOOKS, 0.9, 0.05)},
     mode_dropping: {"samples__forgotten": turned(LOOKS, 0.01, 0.25)},
     oscillation: {"samples__centre_1": (LOOKS, 1.2 * np.sin(2 * np.pi * LOOKS / 400) * (LOOKS >= 400))},
     divergence: {"score__fid": (LOOKS, np.where(LOOKS < TURN, 20 + 4000 / LOOKS, 20 + (LOOKS - TURN) / 20 + 12))},
@@ -469,6 +474,28 @@ def test_lost_labels_are_counted():
     lost = seen.signs(real[labels < 3][:256])
     assert lost["missing_labels"] == 2
     assert lost["label_distance"] == pytest.approx(0.4, abs=0.05)
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.1, 0.0])
+def test_samples_of_one_condition_are_held_against_examples_of_it(spread: float):
+    """They differ by `spread` times what examples of their class do; classes lie apart all the same."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(4, (512,), generator=rng)
+    centres = 4 * torch.randn(4, 1, 8, 8, generator=rng)
+    real = centres[labels] + torch.randn(512, 1, 8, 8, generator=rng)
+    system = get_recipe("cgan").build(Spec({"image": Image(1, 8, 8), "label": Label(("a", "b", "c", "d"))}), width=4)
+
+    def sample(count: int, *, condition: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        return centres[condition.argmax(1)] + spread * torch.randn(count, 1, 8, 8, generator=rng)
+
+    system.sample = sample
+    found = Reference(real, told=Batch({"label": labels[:256]})).examine(system, 1)
+    assert found["within"] == pytest.approx(spread, abs=0.02)
+    assert found["diversity"] > 0.9
+    few = Reference(real, told=Batch({"label": labels[:10]})).examine(system, 1)
+    assert "within" not in few  # of so few pairs nothing follows
+    alike = Reference(centres[labels], told=Batch({"label": labels[:256]})).examine(system, 1)
+    assert "within" not in alike  # the class says all
 
 
 @pytest.mark.parametrize("period", [2, 4])

@@ -191,13 +191,16 @@ def test_it_leaves_generators_and_modes_alone(tmp_path: Path):
         ("gan", {"data": "dirac", "batch_size": 16}),  # data without spread
         ("pacgan", {"data": "ring", "pack": 3, "batch_size": 48}),
         ("wgan-gp", {"data": "digits", "batch_size": 20, "width": 8}),
+        ("cgan", {"data": "digits", "batch_size": 16, "width": 4}),  # samples of one condition are compared too
     ],
     ids=str,
 )
 def test_no_game_is_too_odd_for_it(tmp_path: Path, recipe: str, options: dict[str, Any]):
     run = kallima.train(recipe, **options, steps=110, sample_every=0, device="cpu", out=tmp_path / "run")
     assert run.status == "finished"
-    assert ("samples/finite" in (run.path / "events.jsonl").read_text()) == (recipe != "dirac-gan")
+    events = (run.path / "events.jsonl").read_text()
+    assert ("samples/finite" in events) == (recipe != "dirac-gan")
+    assert ("samples/within" in events) == (recipe == "cgan")
 
 
 # stopping

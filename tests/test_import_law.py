@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "sampling": "errors data conditions decoding system",
     "training": "kallima errors files options data system recipe",
     "evaluation": "kallima errors files data system sampling compression",
-    "diagnosis": "errors system evaluation",
+    "diagnosis": "errors data system evaluation",
     "reporting": "kallima errors files figures options",
     "choosing": "data",
     "job": "kallima errors arguments choosing options data recipe training",

@@ -38,6 +38,7 @@ WINS, BLIND, COLLAPSE, DROPPING = "discriminator wins", "discriminator blind", "
 SWINGS, WORSE, BY_HEART = "oscillation", "divergence after a best point", "discriminator overfitting"
 EXPLODING, VANISHING, DEAD = "exploding gradients", "vanishing gradients", "dead units"
 STOPPED, BOARD, NAN = "learning has stopped", "checkerboard artefacts", "non-finite values"
+IGNORED = "latent ignored"
 
 RISING = {"warm_up": 0.99, "evaluate_every": 100}
 """Learning rates that rise until they are too large: the training is well first, then worse than it was."""

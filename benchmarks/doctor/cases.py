@@ -18,6 +18,7 @@ from case import (
     DROPPING,
     EXPLODING,
     FEW,
+    IGNORED,
     NAN,
     RISING,
     SIXTEEN,
@@ -106,6 +107,18 @@ PROVOKED = [
         (DROPPING, COLLAPSE),
         [("large steps", "lsgan", "ring", {"learning_rate": 2e-3, "discriminator_learning_rate": 2e-3})],
         [("many modes, large steps", "lsgan", "grid", {"learning_rate": 3e-3, "discriminator_learning_rate": 3e-3})],
+    ),
+    *_two(
+        (IGNORED,),
+        [("the class alone is asked for", "acgan", "digits", {"steps": 1600})],
+        [
+            (
+                "10 large steps of the generator a turn",
+                "cgan",
+                "digits",
+                {"generator_steps": 10, "learning_rate": 5e-3, "steps": 1600},
+            )
+        ],
     ),
     *_two(
         (SWINGS,),
@@ -227,6 +240,8 @@ _HEALTHY: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("relativistic", {}),
         ("feature-matching", {}),
         ("gan-r1", {"width": 128}),
+        ("cgan", {}),
+        ("projection-gan", {}),
     ],
 }
 HEALTHY = [
@@ -301,7 +316,8 @@ FRESH = [
     *(
         Case(f"{case.recipe} on {case.data} (fresh)", "seen", case.recipe, case.data, case.arguments, seed=2)
         for case in HEALTHY
-        if case.recipe not in ("minibatch-discrimination", "unrolled", "ebgan", "sngan", "ot-gan", "wgan-gp")
+        if case.recipe
+        not in ("minibatch-discrimination", "unrolled", "ebgan", "sngan", "ot-gan", "wgan-gp", "cgan", "projection-gan")
     ),
 ]
 """New causes and new seeds, added when the others had been looked at."""

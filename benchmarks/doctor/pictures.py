@@ -41,6 +41,11 @@ SHOWN: dict[str, tuple[str, tuple[str, ...], str]] = {
         ("samples/diversity", "samples/forgotten"),
         "linear",
     ),
+    "latent ignored": (
+        "latent ignored: the class alone is asked for",
+        ("samples/within", "samples/diversity"),
+        "linear",
+    ),
     "mode dropping": ("mode dropping: large steps", ("samples/forgotten", "samples/stray"), "linear"),
     "oscillation": ("oscillation: simultaneous steps, momentum", ("samples/centre_1", "samples/centre_2"), "linear"),
     "divergence after a best point": (

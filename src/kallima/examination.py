@@ -90,11 +90,13 @@ def reference(dataset: Any, device: "torch.device", job: Job | None = None) -> "
     """Make what samples are held against of a data set, and of its test split where it is at hand."""
     import numpy as np
 
+    from kallima.data.batch import as_batch
     from kallima.diagnosis.vital_signs import REAL, SAMPLES, TRAINED_ON, Reference
 
     count = min(len(dataset), TRAINED_ON)
     chosen = np.random.default_rng(0).choice(len(dataset), count, replace=False)
-    examples, labels = _examples(dataset, chosen)
+    examples, fields = _examples(dataset, chosen)
+    labels = fields.get("label")
     unseen = None
     splits = getattr(dataset.source, "splits", ())
     if job is not None and dataset.split == "train" and "test" in splits and len(dataset) <= UNSEEN_LIMIT:
@@ -112,17 +114,18 @@ def reference(dataset: Any, device: "torch.device", job: Job | None = None) -> "
         examples.to(device),
         held_out=unseen,
         labels=None if labels is None else labels.to(device),
+        told=as_batch({name: value[:SAMPLES].to(device) for name, value in fields.items()}) if fields else None,
         complete=count == len(dataset),
     )
 
 
-def _examples(opened: Any, indices: "np.ndarray") -> "tuple[torch.Tensor, torch.Tensor | None]":
-    """Return examples as a system sees them, and their labels where they have some."""
+def _examples(opened: Any, indices: "np.ndarray") -> "tuple[torch.Tensor, dict[str, torch.Tensor]]":
+    """Return examples as a system sees them, and what else the data says of them, as it is stored."""
     from kallima.data.batch import from_storage
 
-    fields = opened.read(indices)
-    examples = fields["points"] if "points" in fields else from_storage(fields["image"])
-    return examples, fields.get("label")
+    fields = dict(opened.read(indices))
+    examples = fields.pop("points") if "points" in fields else from_storage(fields.pop("image"))
+    return examples, fields
 
 
 def _look_at(record: "Record", samples: Any, data: Any, job: Job | None) -> None:

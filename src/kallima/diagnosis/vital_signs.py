@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kallima.data.batch import Batch
 from kallima.diagnosis.modes import find_modes, missing
 from kallima.diagnosis.spectrum import LEAST_SIZE, checkerboard, peaks
 from kallima.errors import DataError
 from kallima.evaluation.nearest import nearest_other, squared_distances
-from kallima.system import Samples, System
+from kallima.system import Conditional, Samples, System
 
 SAMPLES = 256  # how many are drawn each time, from the same latents
 REAL = 512  # real examples they are held against
@@ -27,10 +28,13 @@ SATURATED = 0.98
 NEAR_DUPLICATE = 0.2  # of the data's median distance to the nearest other
 OUT_OF_REACH = 0.3  # of the way from a nearest neighbour's distance to that of any two examples
 ALIKE = 1e-6  # mean distance of two examples that is none
+LEAST_PAIRS = 200  # of examples of one condition
+LEAST_WITHIN = 0.1  # their mean distance, over that of any two: below, a condition says all
 
 EXPLAINED = {
     "finite": "share of the samples that are finite",
     "diversity": "mean distance between two samples, over the data's",
+    "within": "mean distance between two samples of one condition, over that of two such examples of the data",
     "spread": "median distance of a sample to the nearest other one, over the data's",
     "duplicates": "share of near-duplicates among the samples, beyond the data's",
     "energy": "energy distance between samples and data, over the data's mean distance (0: alike)",
@@ -55,15 +59,22 @@ class Reference:
     """The data that samples are held against, with all of it that need be computed only once.
 
     `real` are examples as a system sees them: images (N, C, H, W) in [-1, 1] or points (N, D), and `labels` int64 (N,)
-    theirs. `complete` says whether they are all that was trained on, so that copies can be told; `held_out` were not.
-    Data whose examples are all alike is a measure for nothing: of it only "finite" is told.
+    theirs; `told` has what else the data says of the first of them. `complete` says whether they are all that was
+    trained on, so that copies can be told; `held_out` were not. Data whose examples are all alike is a measure for
+    nothing: of it only "finite" is told.
 
     Raises:
         DataError: there are fewer than two examples.
     """
 
     def __init__(
-        self, real: Tensor, *, held_out: Tensor | None = None, labels: Tensor | None = None, complete: bool = False
+        self,
+        real: Tensor,
+        *,
+        held_out: Tensor | None = None,
+        labels: Tensor | None = None,
+        told: Batch | None = None,
+        complete: bool = False,
     ):
         if len(real) < 2:
             raise DataError(f"samples need two or more real examples to be held against, there are {len(real)}")
@@ -71,7 +82,7 @@ class Reference:
         self.images = real.ndim == 4
         self._all = _flat(real)
         some = self._all[:REAL]
-        self._some, self._real, self._held_out = some, real[:REAL], held_out
+        self._some, self._real, self._held_out, self._told = some, real[:REAL], held_out, told
         self._distances = _distances(some, some)
         self.scale = _mean_of_pairs(self._distances)
         self.alike = bool(self.scale < ALIKE)
@@ -148,9 +159,15 @@ class Reference:
         Neither the default generators nor the system are touched.
         """
         assert isinstance(system, Samples)
+        rng, asked = torch.Generator().manual_seed(seed), self._asked_of(system)
         with _rectified(system) as alive:
-            samples = system.sample(SAMPLES, rng=torch.Generator().manual_seed(seed))
+            if isinstance(system, Conditional) and asked is not None:
+                samples = system.sample(SAMPLES, condition=asked, rng=rng)
+            else:
+                samples = system.sample(SAMPLES, rng=rng)
         found = self.signs(samples.float())
+        if asked is not None and found["finite"] == 1 and not self.alike:
+            found |= self._within(samples.float(), asked)
         if alive and found["finite"] == 1:
             found["dead_units"] = 1 - float(torch.cat([units.double() for units in alive]).mean())
         judge: Any = getattr(system, "discriminator", None)
@@ -159,6 +176,30 @@ class Reference:
             if scores.ndim == 1 and scores.isfinite().all() and unseen.isfinite().all():
                 found["held_out_gap"] = float((scores[:, None] > unseen).double().mean())
         return found
+
+    def _asked_of(self, system: System) -> Tensor | None:
+        """Return the conditions (SAMPLES, size) of real examples, in turn; None where the system takes none."""
+        if not isinstance(system, Conditional) or self._told is None:
+            return None
+        if not set(system.conditions.kinds) <= set(self._told.fields):
+            return None
+        vectors = system.conditions.vectors(self._told)
+        return vectors[torch.arange(SAMPLES, device=vectors.device) % len(vectors)]
+
+    def _within(self, samples: Tensor, asked: Tensor) -> dict[str, float]:
+        """Compare pairs of samples of one condition with the pairs of real examples that have it."""
+        assert self._told is not None
+        groups = torch.unique(asked, dim=0, return_inverse=True)[1]
+        alike = (groups[:, None] == groups).fill_diagonal_(False)
+        there = min(SAMPLES, len(self._told))
+        pairs = alike[:there, :there]
+        if pairs.sum() < LEAST_PAIRS:
+            return {}
+        real = self._distances[:there, :there][pairs].mean()
+        if real < LEAST_WITHIN * self.scale:
+            return {}
+        x = _flat(samples)
+        return {"within": float(_distances(x, x)[alike].mean() / real)}
 
     def _out_of_reach(self, across: Tensor) -> tuple[Tensor, Tensor]:
         """Return the share of real examples without a sample near, and of samples without a real example near.
