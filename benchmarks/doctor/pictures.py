@@ -119,7 +119,11 @@ def draw(symptom: str) -> Path:
 def _draw_samples(axis: Any, folder: Path, data: str) -> None:
     axis.set_xticks([])
     axis.set_yticks([])
-    samples = kallima.sample(folder, 500 if data in MODES or data in ("gaussian", "two-moons") else 36, device="cpu")
+    if "Conditional" in kallima.Run(folder).manifest["capabilities"]:
+        samples = kallima.sample(folder, 6, condition="label=*", device="cpu")  # a row a class
+    else:
+        count = 500 if data in MODES or data in ("gaussian", "two-moons") else 36
+        samples = kallima.sample(folder, count, device="cpu")
     if samples.ndim == 4:
         rows = samples[:36, ..., 0].reshape(6, 6, *samples.shape[1:3]).swapaxes(1, 2)
         axis.imshow(rows.reshape(6 * samples.shape[1], -1), cmap="gray", vmin=0, vmax=255)

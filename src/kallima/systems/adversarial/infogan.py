@@ -10,6 +10,7 @@ from kallima.errors import UsageError
 from kallima.layers.latent_codes import CodedPrior
 from kallima.layers.modes import evaluating
 from kallima.networks.branched import BranchedDiscriminator
+from kallima.networks.mixing import MixingGenerator, mixing_discriminator
 from kallima.objectives.adversarial import non_saturating
 from kallima.objectives.information import category_information, number_information
 from kallima.recipe import recipe
@@ -20,6 +21,8 @@ from kallima.systems.adversarial.settings import Networks, Play
 
 READER_UNITS = 128
 """Units of Q's own hidden layer, as in the paper."""
+MIXING = 16
+"""Units of the dense layers of generator and discriminator, times `--width`: the paper has 1,024 beside 64 channels."""
 
 
 class InfoGAN(TwoPlayerGame):
@@ -156,6 +159,13 @@ def infogan(
     noise = networks.latent_dim or (16 if "points" in spec else 62)
     prior = CodedPrior(noise, categories, numbers)
     discriminator = build_discriminator(spec, networks)
+    if "points" in spec or networks.generator == "mlp":  # dense all through
+        generator = build_generator(spec, replace(networks, latent_dim=prior.dimensions))
+    else:
+        units = MIXING * (networks.width or 64)
+        inner = build_generator(spec, replace(networks, latent_dim=units))
+        generator = MixingGenerator(prior.dimensions, inner, units)
+        discriminator = mixing_discriminator(discriminator, units)
     assert isinstance(discriminator.head, nn.Linear)
     reader = nn.Sequential(
         nn.Linear(discriminator.head.in_features, READER_UNITS, bias=False),
@@ -165,7 +175,7 @@ def infogan(
     )
     return InfoGAN(
         spec,
-        build_generator(spec, replace(networks, latent_dim=prior.dimensions)),
+        generator,
         BranchedDiscriminator(discriminator, reader),
         prior=prior,
         category_weight=category_weight,
