@@ -126,7 +126,7 @@ class SemiSupervisedGAN(TwoPlayerGame):
     family="adversarial",
     paper="Salimans et al. 2016, arXiv:1606.03498",
     needs=({"image": Image, "label": Label}, {"points": Points, "label": Label}),
-    steps=6_000,
+    steps=18_000,
     batch_size=100,
 )
 def semi_supervised(

@@ -152,7 +152,7 @@ class Autoencoder(System):
     family="autoencoders",
     paper="Hinton & Salakhutdinov 2006, doi:10.1126/science.1127647",
     needs={"image": Image},
-    steps=12_000,
+    steps=30_000,
     batch_size=100,
 )
 def autoencoder(spec: Spec, *, stack: Stack = Stack(), descent: Descent = Descent(schedule="cosine")) -> Autoencoder:
