@@ -194,3 +194,20 @@ def test_animations_of_two_sizes_are_refused(tmp_path, clips):
     write_samples(clips[:, :, :4], f"{tmp_path}/b/")
     with pytest.raises(DataError, match="differ in size"):
         open_source(Path(tmp_path))
+
+
+def test_videos_are_seen_at_another_size_and_in_other_colours(tmp_path, clips):
+    write_samples(clips, f"{tmp_path}/clips/")
+    view = View(size=16, channels=3)
+    seen = prepare(open_source(tmp_path / "clips"), view)
+    assert seen.spec["video"] == Video(5, 3, 16, 16)
+    np.testing.assert_array_equal(seen.read(np.array([1]))["video"][0], [view.apply(frame) for frame in clips[1]])
+    np.savez(tmp_path / "clips.npz", video=clips)
+    source = open_source(tmp_path / "clips.npz")
+    cut = prepare(source, View(size=8)).read(np.array([0]))["video"]
+    np.testing.assert_array_equal(cut[0], clips[0, :, :, 1:9])
+    squeezed = prepare(source, View(size=8, crop="none")).read(np.array([0]))["video"]
+    assert squeezed.shape == cut.shape
+    assert not np.array_equal(squeezed, cut)  # the cache keeps them apart
+    with pytest.raises(DataError, match="--crop centre"):
+        prepare(source, View(size=8, crop="random"))

@@ -216,9 +216,14 @@ def prepare(source: Source, view: View, *, skip_bad: bool = False, progress: Pro
 def _spec(source: Source, view: View, fingerprint: str) -> Spec:
     """Return the fields as the view shows them."""
     fields: dict[str, Field] = dict(source.fields)
-    image, text, audio = (fields.get(name) for name in ("image", "text", "audio"))
+    image, video, text, audio = (fields.get(name) for name in ("image", "video", "text", "audio"))
     if isinstance(image, Image):
         fields["image"] = view.field(image, source.survey)
+    if isinstance(video, Video):
+        frame = view.field(Image(video.channels, video.height, video.width))
+        assert frame.height is not None
+        assert frame.width is not None
+        fields["video"] = replace(video, channels=frame.channels, height=frame.height, width=frame.width)
     if isinstance(audio, Audio):
         hearing = source.hearing
         assert hearing is not None
@@ -253,11 +258,17 @@ def _token_counts(source: Source, tokens: str, fingerprint: str) -> tuple[dict[s
 
 
 def _crop(source: Source, view: View) -> str | None:
-    """Return how the view cuts, None where it cannot matter: then all crops share one entry of the cache."""
-    image = source.fields.get("image")
-    if not isinstance(image, Image) or view.size is None:
+    """Return how the view cuts, None where it cannot matter: then all crops share one entry of the cache.
+
+    Raises:
+        DataError: a random crop of videos.
+    """
+    seen = source.fields.get("image", source.fields.get("video"))
+    if not isinstance(seen, (Image, Video)) or view.size is None or (seen.height and seen.height == seen.width):
         return None
-    return None if image.height is not None and image.height == image.width else view.crop
+    if isinstance(seen, Video) and view.crop == "random":
+        raise DataError("a random crop is one of images: cut videos with --crop centre, or give the whole with none")
+    return view.crop
 
 
 def _columns(spec: Spec) -> dict[str, Column]:
@@ -286,14 +297,16 @@ def _columns(spec: Spec) -> dict[str, Column]:
 
 
 def _viewed(example: dict[str, Any], view: View, spec: Spec, rng: np.random.Generator | None) -> dict[str, Any]:
-    """Return the example as the view shows it: its image of the size and channels that the spec says, its sound of the
-    rate and length."""
+    """Return the example as the view shows it: its pictures of the size and channels that the spec says, its sound of
+    the rate and length."""
     audio = spec.get("audio")
     if isinstance(audio, Audio):
         assert audio.rate is not None
         assert audio.samples is not None
         heard = resampled(example["audio"], example["rate"], audio.rate, audio.samples)
         example = {**example, "audio": np.pad(heard, (0, audio.samples - len(heard))), AUDIO_LENGTH: len(heard)}
+    if "video" in spec:
+        return {**example, "video": np.stack([view.apply(frame) for frame in example["video"]])}
     field = spec.get("image")
     if not isinstance(field, Image):
         return example

@@ -26,9 +26,10 @@ SAMPLES = 1 << 22
 class View:
     """How examples are seen; None leaves them as they are.
 
-    Images as squares of `size` pixels with `channels` channels; `crop` says what becomes of the longer side: "centre"
-    and "random" cut a square out of the image, "none" squeezes the whole into it. Sounds at `rate` samples a second,
-    `seconds` long. Texts as `tokens`, each one of the `vocabulary` most frequent, `length` of them at most.
+    Images, and frames of videos, as squares of `size` pixels with `channels` channels; `crop` says what becomes of the
+    longer side: "centre" and "random" cut a square out of the image, "none" squeezes the whole into it. Sounds at
+    `rate` samples a second, `seconds` long. Texts as `tokens`, each one of the `vocabulary` most frequent, `length` of
+    them at most.
 
     Raises:
         UsageError: a value is none that there is.
