@@ -154,6 +154,11 @@ def test_a_conditional_run_is_walked_under_its_conditions(runs: dict[str, Path],
     for row, label in zip(ways.rows, (3, 8), strict=True):
         assert all(_nearest_mean(image) == label for image in row.examples)
         assert not np.array_equal(row.examples[0], row.examples[-1])
+    over = kallima.explore(runs["cgan"], "interpolate", condition="label=3", to="label=8", rows=2, device="cpu")
+    apart = kallima.explore(runs["cgan"], "interpolate", condition="label=3; label=8", device="cpu")
+    assert [[_nearest_mean(row.examples[place]) for place in (0, -1)] for row in over.rows] == [[3, 8]] * 2
+    for end, row in zip((0, -1), apart.rows, strict=True):  # under either condition of the same noise
+        np.testing.assert_array_equal(over.rows[0].examples[end], row.examples[0])
     classes = kallima.explore(runs["cgan"], "traverse", rows=2, device="cpu")
     assert classes.rows[0].name == "label: 0 … 9"
     assert [[_nearest_mean(image) for image in row.examples] for row in classes.rows] == [list(range(10))] * 2
@@ -275,6 +280,8 @@ def test_help_tells_the_options_of_each(capsys: pytest.CaptureFixture[str]):
         ("gan", ["interpolate", "--stepps", "3"], "explore has no option '--stepps'; did you mean '--steps'?"),
         ("gan", ["interpolate", "--steps", "1"], "--steps must be at least 2, not 1"),
         ("gan", ["interpolate", "--condition", "label=3"], "cannot be asked for anything"),
+        ("cgan", ["interpolate", "--to", "label=3"], "--to goes from one condition to one other"),
+        ("cgan", ["interpolate", "--condition", "label=3", "--to", "label=*"], "--to goes from one condition to one"),
         ("cgan", ["interpolate", "--condition", "label=x"], "label has no class 'x'"),
         ("cgan", ["traverse", "--along", "lable"], "did you mean 'label'?"),
         ("cgan", ["truncate", "--condition", "label=*"], "truncate holds one condition, and 'label=*' is several"),

@@ -22,6 +22,7 @@ def interpolate(
     steps: int = 10,
     way: Literal["arc", "line"] = "arc",
     condition: str | None = None,
+    to: str | None = None,
     seed: int = 0,
     device: str = "auto",
 ) -> "Exploration":
@@ -34,6 +35,7 @@ def interpolate(
         way: arc keeps the length of the noise, as normal noise wants it; line is straight.
         condition: what a conditional system is asked for all the way, as for `kallima sample`; several, with
             semicolons, a row each between the same noise. Left out, the condition changes on the way too.
+        to: another condition, for the other end: then it alone changes on the way, and the noise is held.
         seed: decides the latents.
         device: auto, cpu, cuda, cuda:1 or mps.
     """
@@ -44,6 +46,13 @@ def interpolate(
     _least(rows=rows, steps=steps)
     subject = Subject(run, "interpolate", device=device)
     wishes = subject.wishes(condition)
+    if to is not None:
+        goal = subject.wishes(to)
+        if condition is None or len(wishes) > 1 or len(goal) > 1:
+            raise UsageError('--to goes from one condition to one other: --condition "label=3" --to "label=8"')
+        first, second = (subject.latents(rows, wishes=wish, seed=seed) for wish in (wishes[0], goal[0]))
+        shown = [Row("", row) for row in subject.show(between(first, second, steps, subject.system.parts, way=way))]
+        return _walks(subject, shown, f"from {_say(wishes[0])} to {_say(goal[0])}")
     pairs = rows if len(wishes) == 1 else 1
     shown = []
     for wish in wishes:
