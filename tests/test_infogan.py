@@ -75,7 +75,7 @@ def test_the_bound_of_numbers_that_are_known_to_a_bin_has_the_gaussians_closed_f
 
 
 def test_the_terms_are_the_bound_weighed_and_both_players_have_them():
-    system = build(category_weight=0.5, number_weight=0.3)
+    system = build(category_weight=0.5, number_weight=0.3, rise=1)
     latent = system.latents(6, rng=torch.Generator().manual_seed(0))
     with torch.no_grad():
         fake = system.generator(latent)
@@ -89,6 +89,11 @@ def test_the_terms_are_the_bound_weighed_and_both_players_have_them():
         torch.testing.assert_close(terms["numbers"], -0.3 * (2 * math.log(2) + density.sum(1).mean()))
     notes = system.generator_loss(batch())[1]
     torch.testing.assert_close(notes["information"], math.log(10) + chosen.mean())
+    system.rise = 16.0
+    for progress, weight in ((0.0, 0.5 / 16), (0.5, 0.5 / 4), (1.0, 0.5)):
+        system.progress.fill_(progress)
+        terms = system.generator_loss(batch())[0]
+        torch.testing.assert_close(terms["category"], -weight * (math.log(10) + chosen.mean()))
 
 
 def test_the_information_moves_the_generator_the_trunk_and_the_reader_but_never_the_score():
@@ -142,7 +147,7 @@ def test_without_numbers_there_is_the_category_alone():
     assert list(terms) == ["adversarial", "category"]
 
 
-@pytest.mark.parametrize("wrong", [{"categories": 1}, {"numbers": -1}])
+@pytest.mark.parametrize("wrong", [{"categories": 1}, {"numbers": -1}, {"rise": 0.0}])
 def test_what_is_no_code_is_refused(wrong: dict[str, int]):
     with pytest.raises(UsageError, match=f"--{next(iter(wrong))}"):
         build(**wrong)
@@ -152,6 +157,7 @@ def test_its_categories_become_the_modes_of_a_ring(tmp_path: Path):
     """Seeds 0 and 1 told 8 and 6 of the 8 modes apart, with 2.07 of at most 2.08 nats; untrained 1 to 3, with 0."""
     torch.set_num_threads(1)
     options = {"categories": 8, "numbers": 0, "width": 64, "latent_dim": 4, "average": 0.98, "batch_size": 128}
+    options |= {"category_weight": 1.0, "rise": 1.0}
     rates = {"learning_rate": 1e-3, "discriminator_learning_rate": 1e-3}
     run = kallima.train("infogan", data="ring", steps=500, out=tmp_path / "run", **options, **rates, **QUIET)
     system = kallima.load(run, device="cpu")

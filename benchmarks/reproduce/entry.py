@@ -20,7 +20,7 @@ def samples(run: "kallima.Run") -> np.ndarray:
 
 @dataclass(frozen=True)
 class Bar:
-    """What is asked of the means over all seeds: in words, and as a predicate of them.
+    """What is asked of the means over all seeds (and of the "best s", the highest of s): in words, and as a predicate.
 
     Where `against` names another entry of the same protocol, the predicate takes that one's means besides.
     """

@@ -68,8 +68,10 @@ def run(names: Sequence[str], seeds: int | None, jobs: int) -> None:
 
 
 def means(name: str) -> dict[str, float]:
-    """Return the mean of each figure of an entry over its seeds; empty where nothing was run."""
-    return {figure: statistics.mean(values) for figure, values in _values(name).items()}
+    """Return the mean of each figure of an entry over its seeds, and its "best", the highest; empty if not run."""
+    found = _values(name)
+    best = {f"best {figure}": max(values) for figure, values in found.items()}
+    return {figure: statistics.mean(values) for figure, values in found.items()} | best
 
 
 def tables() -> str:

@@ -7,19 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kallima.data.spec import Image, Spec
-from kallima.layers.modes import evaluating
 from kallima.networks.discriminator import Discriminator
 from kallima.networks.encoder import PointEncoder
 from kallima.networks.mlp import MLPDiscriminator
 from kallima.objectives.adversarial import cross_entropy_discriminator
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, Terms
-from kallima.systems.adversarial.game import TwoPlayerGame
+from kallima.systems.adversarial.encoding import EncodingGame
 from kallima.systems.adversarial.pair import build_discriminator, build_encoder, build_generator
 from kallima.systems.adversarial.settings import Networks, Play
 
 
-class AlphaGAN(TwoPlayerGame):
+class AlphaGAN(EncodingGame):
     """An encoder and a generator that rebuild examples, judged by a discriminator of images and one of codes.
 
     Rosca et al. 2017, "Variational approaches for auto-encoding generative adversarial networks", arXiv:1706.04987
@@ -122,16 +121,6 @@ class AlphaGAN(TwoPlayerGame):
     def error(self, examples: Tensor, rebuilt: Tensor) -> Tensor:
         """λ times the mean absolute error over pixels and examples."""
         return self.rebuilding * (examples - rebuilt).abs().mean()
-
-    @torch.no_grad()
-    def encode(self, examples: Tensor) -> Tensor:
-        """Return the codes (N, d) of examples (N, …): latents that `decode` takes."""
-        with evaluating(self):
-            return self.encoder(examples)
-
-    def reconstruct(self, examples: Tensor) -> Tensor:
-        """Return G(E(x)) of examples (N, …): (N, …)."""
-        return self.decode(self.encode(examples))
 
 
 @recipe(

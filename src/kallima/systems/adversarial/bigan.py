@@ -6,21 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from kallima.data.spec import Image, Spec
-from kallima.layers.modes import evaluating
 from kallima.layers.spectral import spectrally_normalised
 from kallima.networks.encoder import GaussianEncoder, PointEncoder
 from kallima.networks.joint import JointDiscriminator
 from kallima.objectives.joint import joint_discriminator, joint_inference
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, Terms
-from kallima.systems.adversarial.game import TwoPlayerGame
+from kallima.systems.adversarial.encoding import EncodingGame
 from kallima.systems.adversarial.pair import build_discriminator, build_encoder, build_generator
 from kallima.systems.adversarial.settings import Networks, Play
 
 MOST_UNITS = 512
 
 
-class BiGAN(TwoPlayerGame):
+class BiGAN(EncodingGame):
     """A discriminator of pairs: an example with the code found for it, or a latent with the example made of it.
 
     Donahue et al. 2017, "Adversarial feature learning", arXiv:1605.09782; with an encoder that draws its codes:
@@ -91,16 +90,6 @@ class BiGAN(TwoPlayerGame):
     def scores(self, encoded: tuple[Tensor, Tensor], generated: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the discriminator's scores (N,) of both kinds, each kind in a batch of its own."""
         return self.discriminator(*encoded), self.discriminator(*generated)
-
-    @torch.no_grad()
-    def encode(self, examples: Tensor) -> Tensor:
-        """Return the codes (N, d) of examples (N, …), means where they are drawn: latents that `decode` takes."""
-        with evaluating(self):
-            return self.encoder(examples)
-
-    def reconstruct(self, examples: Tensor) -> Tensor:
-        """Return G(E(x)) of examples (N, …): (N, …)."""
-        return self.decode(self.encode(examples))
 
 
 def joint_networks(spec: Spec, networks: Networks, outputs: int) -> tuple[nn.Module, nn.Module, JointDiscriminator]:

@@ -39,17 +39,21 @@ class InfoGAN(TwoPlayerGame):
     Symbols: x an example, c = (category, c1, c2, …) the code, one of K equally frequent categories and numbers from
     U(−1, 1), z ~ N(0, I) the rest of the latent, Q the reader, a second head on the discriminator's features: a softmax
     for the category, a Gaussian for each number, whose mean and deviation it gives, σ = exp(·), with its whole log
-    density. λ is `category_weight` for the category and `number_weight` for the numbers. Nothing is told of any label.
+    density. λ is `number_weight` for the numbers; for the category it grows over the training, in equal ratios, to
+    `category_weight` from that divided by `rise`. Nothing is told of any label.
 
     Who moves on L_I: Q shares the discriminator's layers, and each parameter belongs to one player. As in the authors'
     code, the discriminator's step takes L_I of its fakes among its terms, so it moves Q's own layers and the shared
     ones; the generator's takes L_I of its own. No gradient of L_I comes from real examples, whose codes nobody knows.
 
     What to watch: "information", L_I of the category in nats. It starts at or below 0 and comes near log K (2.303 for
-    ten) while the samples are still poor: then the category can be read off, whatever it means by then. Which category
-    goes with which class, and whether it does, differs between seeds.
+    ten). Once a category can be read off it hardly changes its meaning any more: where that happens while the samples
+    are still poor it means a kind of stroke. Which category goes with which class, and whether it does, differs between
+    seeds.
 
-    Where we deviate: z is normal, not uniform. Networks have the widths of `--width`, Q has the paper's hidden layer.
+    Where we deviate: z is normal, not uniform, and has few dimensions, so that kinds which lie apart are left to the
+    category. λ is small until samples look like something; the paper's is 1 (`--rise 1`). The networks are those of the
+    paper's appendix C.1 but for their widths.
     """
 
     discriminator: BranchedDiscriminator
@@ -63,12 +67,13 @@ class InfoGAN(TwoPlayerGame):
         prior: CodedPrior,
         category_weight: float,
         number_weight: float,
+        rise: float,
         play: Play,
     ):
         super().__init__(spec, generator, discriminator, play=play)
         self.prior, self.parts = prior, prior.parts
         self.codes = prior
-        self.category_weight, self.number_weight = category_weight, number_weight
+        self.category_weight, self.number_weight, self.rise = category_weight, number_weight, rise
 
     def discriminator_loss(self, batch: Batch) -> Turn:
         """Tell the batch from as many fakes, and read the codes of these."""
@@ -100,7 +105,8 @@ class InfoGAN(TwoPlayerGame):
         codes = self.codes
         about_category, about_numbers = read[:, : codes.categories], read[:, codes.categories :]
         information = {"information": category_information(about_category, latent[:, codes.category])}
-        terms = {"category": -self.category_weight * information["information"]}
+        weight = self.category_weight * self.rise ** (self.progress - 1)
+        terms = {"category": -weight * information["information"]}
         if codes.numbers:
             means, log_deviations = about_numbers.chunk(2, 1)
             numbers = latent[:, codes.category.stop :]
@@ -126,7 +132,7 @@ class InfoGAN(TwoPlayerGame):
     family="adversarial",
     paper="Chen et al. 2016, arXiv:1606.03657",
     needs=({"image": Image}, {"points": Points}),
-    steps=4_000,
+    steps=3_000,
     batch_size=64,
 )
 def infogan(
@@ -134,9 +140,10 @@ def infogan(
     *,
     categories: int = 10,
     numbers: int = 2,
-    category_weight: float = 1.0,
-    number_weight: float = 0.1,
-    networks: Networks = Networks(width=32, latent_dim=62),
+    category_weight: float = 0.6,
+    number_weight: float = 0.02,
+    rise: float = 20.0,
+    networks: Networks = Networks(width=32, latent_dim=8),
     play: Play = Play(learning_rate=1e-3, discriminator_learning_rate=2e-4, schedule="cosine"),
 ) -> InfoGAN:
     """A game that finds what a category and some numbers of the latent are to mean, so that they can be read again.
@@ -149,13 +156,16 @@ def infogan(
     Args:
         categories: K, how many categories there are
         numbers: how many numbers from U(−1, 1) the code has besides
-        category_weight: λ of the category
+        category_weight: λ of the category at the end
         number_weight: λ of the numbers
+        rise: how many times its λ at the beginning that of the category is at the end
     """
     if categories < 2:
         raise UsageError(f"--categories counts from 2, not {categories}")
     if numbers < 0:
         raise UsageError(f"--numbers is 0 or more, not {numbers}")
+    if rise <= 0:
+        raise UsageError(f"--rise is above 0, not {rise:g}: 1 for a λ that stays as it is")
     noise = networks.latent_dim or (16 if "points" in spec else 62)
     prior = CodedPrior(noise, categories, numbers)
     discriminator = build_discriminator(spec, networks)
@@ -180,5 +190,6 @@ def infogan(
         prior=prior,
         category_weight=category_weight,
         number_weight=number_weight,
+        rise=rise,
         play=play,
     )

@@ -7,18 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kallima.data.spec import Image, Spec
-from kallima.layers.modes import evaluating
 from kallima.networks.discriminator import Discriminator
 from kallima.networks.encoder import GaussianEncoder
 from kallima.objectives.gaussian import reparameterised, standard_normal_divergence
 from kallima.recipe import recipe
 from kallima.system import Batch, Phase, Terms
-from kallima.systems.adversarial.game import TwoPlayerGame
+from kallima.systems.adversarial.encoding import EncodingGame
 from kallima.systems.adversarial.pair import build_discriminator, build_encoder, build_generator
 from kallima.systems.adversarial.settings import Networks, Play
 
 
-class VAEGAN(TwoPlayerGame):
+class VAEGAN(EncodingGame):
     """An encoder, a decoder that is also a generator, and a discriminator whose features say what is alike.
 
     Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric", arXiv:1512.09300 (Algorithm 1).
@@ -46,6 +45,7 @@ class VAEGAN(TwoPlayerGame):
     plain`) it is smaller, and codes keep less.
     """
 
+    encoder: GaussianEncoder
     discriminator: Discriminator
 
     def __init__(
@@ -113,16 +113,6 @@ class VAEGAN(TwoPlayerGame):
         with torch.no_grad():
             wanted = self.discriminator.features(examples)
         return 0.5 * (wanted - features).square().sum(1).mean()
-
-    @torch.no_grad()
-    def encode(self, examples: Tensor) -> Tensor:
-        """Return the mean codes (N, d) of examples (N, …): latents that `decode` takes."""
-        with evaluating(self):
-            return self.encoder(examples)
-
-    def reconstruct(self, examples: Tensor) -> Tensor:
-        """Return G(μ(x)) of examples (N, …): (N, …)."""
-        return self.decode(self.encode(examples))
 
 
 @recipe(
