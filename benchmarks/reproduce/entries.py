@@ -387,8 +387,12 @@ ENTRIES: dict[str, Entry] = {
         **MNIST,
         judge=judging.by_capability("elbo", "nll"),
         shows={"elbo": ".1f", "nll": ".1f"},
-        bar=Bar("NLL ≤ 91", lambda own: own["nll"] <= 91),
-        published="84.78",
+        bar=Bar(
+            "NLL ≤ 91, and 0.3 below that of `vae`",
+            lambda own, vae: own["nll"] <= min(91, vae["nll"] - 0.3),
+            against="vae",
+        ),
+        published="85.54 with five draws",
         picture=judging.beside_originals,
     ),
     "pixel-cnn": Entry(
