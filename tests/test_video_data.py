@@ -211,3 +211,7 @@ def test_videos_are_seen_at_another_size_and_in_other_colours(tmp_path, clips):
     assert not np.array_equal(squeezed, cut)  # the cache keeps them apart
     with pytest.raises(DataError, match="--crop centre"):
         prepare(source, View(size=8, crop="random"))
+    np.savez(tmp_path / "square.npz", video=clips[:, :, :, 1:9])  # of which there is one crop
+    np.testing.assert_array_equal(
+        prepare(open_source(tmp_path / "square.npz"), View(size=8, crop="random")).read(np.array([0]))["video"], cut
+    )

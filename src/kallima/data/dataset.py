@@ -305,13 +305,13 @@ def _viewed(example: dict[str, Any], view: View, spec: Spec, rng: np.random.Gene
         assert audio.samples is not None
         heard = resampled(example["audio"], example["rate"], audio.rate, audio.samples)
         example = {**example, "audio": np.pad(heard, (0, audio.samples - len(heard))), AUDIO_LENGTH: len(heard)}
+    if view.crop == "random" and rng is None:
+        view = replace(view, crop="centre")
     if "video" in spec:
         return {**example, "video": np.stack([view.apply(frame) for frame in example["video"]])}
     field = spec.get("image")
     if not isinstance(field, Image):
         return example
-    if view.crop == "random" and rng is None:
-        view = replace(view, crop="centre")
     image = view.apply(example["image"], rng)
     if image.shape != (field.height, field.width, field.channels):
         raise DataError(
