@@ -10,22 +10,19 @@ median of the ratios of neighbouring steps, and its quartiles.
 
 import argparse
 import copy
-import itertools
 import platform
 import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kallima.data.batch import Batch
 from kallima.data.spec import Image, Spec
 from kallima.recipe import get_recipe
 from kallima.training.precision import choose_device, device_name
 from kallima.training.trainer import Trainer
+from turns import OneBatch, Step, take_turns, times_as_fast
 
 SIZE, LATENT = 64, 100
 
@@ -48,19 +45,7 @@ VARIANTS = {
 }
 
 
-class OneBatch:
-    """A stream that always gives the same batch, already on the device."""
-
-    position = 0
-
-    def __init__(self, image: Tensor):
-        self.batch = Batch({"image": image})
-
-    def next(self) -> Batch:
-        return self.batch
-
-
-def plain_step(system, image: Tensor, variant: Variant) -> Callable[[], None]:
+def plain_step(system, image: Tensor, variant: Variant) -> Step:
     """The loop as it is usually written, over copies of the system's networks."""
     generator, discriminator = copy.deepcopy(system.generator), copy.deepcopy(system.discriminator)
     options = {"lr": 2e-4, "betas": (0.5, 0.999), **({"fused": True} if variant.fused else {})}
@@ -87,8 +72,10 @@ def plain_step(system, image: Tensor, variant: Variant) -> Callable[[], None]:
     return step
 
 
-def measure(variant: Variant, *, batch_size: int, width: int, pairs: int, device: torch.device) -> tuple[list, list]:
-    """Return the seconds of each of `pairs` neighbouring steps, of kallima's and of the plain loop."""
+def measure(
+    variant: Variant, *, batch_size: int, width: int, pairs: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Return the seconds of the steps of "kallima" and of the "plain" loop."""
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     torch.manual_seed(0)
     spec = Spec({"image": Image(3, SIZE, SIZE)})
@@ -97,28 +84,10 @@ def measure(variant: Variant, *, batch_size: int, width: int, pairs: int, device
     system.to(memory_format=layout)
     image = torch.rand(batch_size, 3, SIZE, SIZE, device=device).mul(2).sub(1).contiguous(memory_format=layout)
     plain = plain_step(system, image, variant)
-    streams = {"data": OneBatch(image)}
+    streams = {"data": OneBatch(image=image)}
     trainer = Trainer(system, streams, steps=10**9, fused=variant.fused, compile=variant.compile)
-
-    def timed(step: Callable[[], object]) -> float:
-        start = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    for _ in range(3):
-        trainer.play()
-        plain()
-    ours, theirs = [], []
-    for order in itertools.islice(itertools.cycle((0, 1)), pairs):
-        if order:  # who goes first alternates too
-            theirs.append(timed(plain))
-            ours.append(timed(trainer.play))
-        else:
-            ours.append(timed(trainer.play))
-            theirs.append(timed(plain))
-    return ours, theirs
+    sides = {"kallima": trainer.play, "plain": plain}
+    return take_turns(sides, rounds=pairs, warm_up=3, device=device)
 
 
 def main() -> None:
@@ -132,22 +101,16 @@ def main() -> None:
     device = choose_device(given.device)
     print(f"{device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.machine()}")
     print(f"DCGAN-64, width {given.width}, batch {given.batch_size}, {given.pairs} pairs of steps")
-    print(
-        f"{'both sides with':<30}{'kallima':>12}{'plain loop':>12}{'ratio':>8}{'quartiles':>14}{'to eager plain':>16}"
-    )
+    print(f"{'both sides with':<30}{'kallima':>12}{'plain loop':>12}{'ratio (quartiles)':>20}{'to eager plain':>16}")
     baseline = None
     for name in given.variants:
-        ours, theirs = measure(
+        seconds = measure(
             VARIANTS[name], batch_size=given.batch_size, width=given.width, pairs=given.pairs, device=device
         )
-        low, ratio, high = statistics.quantiles([b / a for a, b in zip(ours, theirs, strict=True)], n=4)
-        rates = [given.batch_size / statistics.median(times) for times in (ours, theirs)]
-        baseline = baseline or rates[1]
-        print(
-            f"{name:<30}{rates[0]:>10.1f}/s{rates[1]:>10.1f}/s{ratio:>8.2f}"
-            f"{f'{low:.2f}–{high:.2f}':>14}{rates[0] / baseline:>16.2f}",
-            flush=True,
-        )
+        ours, plain = (given.batch_size / statistics.median(times) for times in seconds.values())
+        baseline = baseline or plain
+        ratio = times_as_fast(seconds["kallima"], seconds["plain"])
+        print(f"{name:<30}{ours:>10.1f}/s{plain:>10.1f}/s{ratio:>20}{ours / baseline:>16.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ that is processor time of one thread, which counts no waiting for others. What e
 """
 
 import argparse
-import itertools
 import platform
 import statistics
 import time
@@ -34,21 +33,9 @@ from kallima.recipe import get_recipe
 from kallima.system import System
 from kallima.training.precision import choose_device, device_name
 from kallima.training.trainer import Trainer
+from turns import OneBatch, Step, take_turns, times_as_fast
 
 SIDE, WIDTH, LATENT, BATCH = 28, 512, 64, 100
-Step = Callable[[], object]
-
-
-class OneBatch:
-    """A stream that always gives the same batch, already on the device."""
-
-    position = 0
-
-    def __init__(self, image: Tensor):
-        self.batch = Batch({"image": image})
-
-    def next(self) -> Batch:
-        return self.batch
 
 
 class Plain(nn.Module):
@@ -113,7 +100,7 @@ def ours(image: Tensor) -> tuple[System, Step]:
     """Return the system and the trainer's step."""
     system = get_recipe("vae").build(Spec({"image": Image(1, SIDE, SIDE)}), width=WIDTH, latent_dim=LATENT)
     system.to(image.device)
-    trainer = Trainer(system, {"data": OneBatch(image)}, steps=10**9, fused=True)
+    trainer = Trainer(system, {"data": OneBatch(image=image)}, steps=10**9, fused=True)
     return system, trainer.play
 
 
@@ -189,25 +176,8 @@ def measure(rounds: int, device: torch.device) -> dict[str, list[float]]:
     sides = {"kallima": own, "plain": plain(image, False, system), "plain fused": plain(image, True, system)}
     if (other := pythaes(image, system)) is not None:
         sides["pythae"] = other
-
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-
-    def timed(step: Step) -> float:
-        start = clock()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return clock() - start
-
-    for _ in range(20):
-        for step in sides.values():
-            step()
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    orders = itertools.cycle(itertools.permutations(sides))  # who goes first changes too
-    for order in itertools.islice(orders, rounds):
-        for name in order:
-            found[name].append(timed(sides[name]))
-    return found
+    return take_turns(sides, rounds=rounds, warm_up=20, device=device, clock=clock)
 
 
 def main() -> None:
@@ -221,10 +191,8 @@ def main() -> None:
     print(f"VAE {SIDE * SIDE}-{WIDTH}-{WIDTH}-{LATENT}, batch {BATCH}, {given.rounds} rounds")
     seconds = measure(given.rounds, device)
     for side, theirs in seconds.items():
-        ratios = [b / a for a, b in zip(seconds["kallima"], theirs, strict=True)]
-        low, ratio, high = statistics.quantiles(ratios, n=4)
         rate = BATCH / statistics.median(theirs)
-        told = "" if side == "kallima" else f"   kallima is {ratio:.2f} ({low:.2f}–{high:.2f}) times as fast"
+        told = "" if side == "kallima" else f"   kallima is {times_as_fast(seconds['kallima'], theirs)} times as fast"
         print(f"{side:<12}{rate:>8,.0f} images/s{told}")
 
 

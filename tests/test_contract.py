@@ -295,6 +295,20 @@ def test_losses_compile_in_one_piece(case: Case):
     torch._dynamo.reset()
 
 
+@every_kind
+def test_a_step_in_half_precision_stays_near_the_whole_one(case: Case):
+    terms = {}
+    for precision in ("32", "bf16"):
+        streams = {name: Random(case.spec) for name in build(case).streams}
+        trainer = Trainer(build(case), streams, steps=6, precision=precision)
+        terms[precision] = trainer.play()
+    assert terms["32"].keys() == terms["bf16"].keys()
+    for name, value in terms["32"].items():
+        assert torch.isfinite(terms["bf16"][name]), name
+        if not name.endswith(("gradient_norm", "path_length")):  # the latter a variance of two lengths
+            assert abs(terms["bf16"][name] - value) <= 0.1 * abs(value) + 0.1, name
+
+
 @every_recipe
 def test_the_card_is_complete(recipe: Recipe):
     assert len(recipe.card) > 400

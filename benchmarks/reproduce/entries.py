@@ -49,6 +49,7 @@ STACKED = "Two digits on top of one another"
 STACKED_SIZE = {"width": 16, "batch_size": 64, "steps": 3_000}
 LONG = {"width": 16, "batch_size": 64, "steps": 8_000}  # a thousand passes: long enough to learn 500 images by heart
 SMALL = {"width": 16, "batch_size": 64, "steps": 2_000}
+HALF = {"precision": "bf16"}  # twice as fast and more where the processor has such products; judged in full precision
 
 SENSES = "Across senses"
 NETWORKS_OF_GAN_CLS = {
@@ -192,9 +193,11 @@ ENTRIES: dict[str, Entry] = {
         FOUND,
         "gmvae",
         **MNIST,
+        options=HALF,
         judge=judging.both(judging.by_capability("cluster-accuracy", "nll"), p3.score),
         shows={"cluster-accuracy": ".3f", "nll": ".1f", **P3},
-        bar=Bar("accuracy ≥ .68", lambda own: own["cluster-accuracy"] >= 0.68),
+        seeds=3,
+        bar=Bar("accuracy: median ≥ .68", lambda own: own["median cluster-accuracy"] >= 0.68),
         published=".67–.81 after 24.5k steps",
         picture=judging.rows_of_categories,
     ),
@@ -202,6 +205,7 @@ ENTRIES: dict[str, Entry] = {
         FOUND,
         "m2-unsupervised",
         **MNIST,
+        options=HALF,
         judge=judging.by_capability("cluster-accuracy"),
         shows={"cluster-accuracy": ".3f"},
         published="collapses: .114",
@@ -232,6 +236,7 @@ ENTRIES: dict[str, Entry] = {
         FEW_LABELS,
         "m2",
         **MNIST,
+        options=HALF,
         judge=errors,
         shows=ERRORS,
         bar=Bar("error ≤ 15 %", lambda own: own["error"] <= 0.15),
@@ -243,6 +248,7 @@ ENTRIES: dict[str, Entry] = {
             FEW_LABELS,
             name,
             **MNIST,
+            options=HALF,
             judge=errors,
             shows=ERRORS,
             published=published,
@@ -355,6 +361,7 @@ ENTRIES: dict[str, Entry] = {
         VARIATIONAL,
         "ladder-vae",
         **MNIST,
+        options=HALF,
         judge=judging.both(judging.by_capability("elbo", "nll"), p3.score),
         shows={"elbo": ".1f", "nll": ".1f", **P3},
         picture=judging.beside_originals,
@@ -396,9 +403,14 @@ ENTRIES: dict[str, Entry] = {
         picture=judging.beside_originals,
     ),
     "pixel-cnn": Entry(
-        PIXELS, "pixel-cnn", **NATS, bar=Bar("≤ 88 nats", lambda own: own["nll"] <= 88), published="81.30 (memory)"
+        PIXELS,
+        "pixel-cnn",
+        **NATS,
+        options=HALF,
+        bar=Bar("≤ 88 nats", lambda own: own["nll"] <= 88),
+        published="81.30 (memory)",
     ),
-    "gated-pixel-cnn": Entry(PIXELS, "gated-pixel-cnn", **NATS),
+    "gated-pixel-cnn": Entry(PIXELS, "gated-pixel-cnn", **NATS, options=HALF),
     "vae, drawn digits": Entry(PIXELS, "vae", **NATS, picture=None),
     "pixel-rnn, sprites": Entry(PIXELS, "pixel-rnn", **SPRITES),
     "pixel-cnn, sprites": Entry(
@@ -414,7 +426,7 @@ ENTRIES: dict[str, Entry] = {
         data_words="cifar10-split.npz",
         judge=judging.by_capability("bits-per-dimension"),
         shows={"bits-per-dimension": ".2f"},
-        options={"steps": 2_000},
+        options={"steps": 2_000} | HALF,
         published="2.92, from all 50,000",
     ),
     **{

@@ -20,9 +20,10 @@ def samples(run: "kallima.Run") -> np.ndarray:
 
 @dataclass(frozen=True)
 class Bar:
-    """What is asked of the means over all seeds (and of the "best s", the highest of s): in words, and as a predicate.
+    """What is asked of the means over all seeds, in words and as a predicate.
 
-    Where `against` names another entry of the same protocol, the predicate takes that one's means besides.
+    The predicate finds the "median s" and the "best s", the highest, besides the mean s. Where `against` names another
+    entry of the same protocol, it takes that one's means too.
     """
 
     words: str

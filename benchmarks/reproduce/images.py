@@ -68,10 +68,9 @@ def run(names: Sequence[str], seeds: int | None, jobs: int) -> None:
 
 
 def means(name: str) -> dict[str, float]:
-    """Return the mean of each figure of an entry over its seeds, and its "best", the highest; empty if not run."""
-    found = _values(name)
-    best = {f"best {figure}": max(values) for figure, values in found.items()}
-    return {figure: statistics.mean(values) for figure, values in found.items()} | best
+    """Return the mean of each figure of an entry over its seeds, its "median" and its "best"; empty if not run."""
+    kinds = {"": statistics.mean, "median ": statistics.median, "best ": max}
+    return {kind + figure: over(values) for kind, over in kinds.items() for figure, values in _values(name).items()}
 
 
 def tables() -> str:

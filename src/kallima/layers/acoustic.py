@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from kallima.full_precision import in_full_precision
+
 FLOOR = 1e-10
 """Power of a mel band below which it counts as silent: −100 dB of a full-scale one."""
 
@@ -33,6 +35,7 @@ class LogMel(nn.Module):
         """Return how many frames a sound of so many samples has."""
         return 1 + samples // self.hop
 
+    @in_full_precision
     def forward(self, sounds: Tensor) -> Tensor:
         """(N, T) to (N, mels, frames)."""
         size = len(self.window)
@@ -51,6 +54,7 @@ def mel_bands(rate: int, bins: int, mels: int) -> Tensor:
     return torch.minimum(rising, falling).clamp_min(0).float()
 
 
+@in_full_precision
 def cepstrum(log_mel: Tensor, count: int) -> Tensor:
     """Return the first `count` MFCC (N, count, frames) of log-mel pictures (N, mels, frames).
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kallima.errors import UsageError
+from kallima.full_precision import in_full_precision
 from kallima.layers.resampling import resample
 
 TARGET = 0.6
@@ -135,9 +136,10 @@ def _met(matrix: Tensor, probability: float | Tensor) -> Tensor:
     return torch.where(met[:, None, None], matrix, torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device))
 
 
+@in_full_precision
 def _product(left: Tensor, right: Tensor) -> Tensor:
-    """(N, K, K) times (N, K, K), in full precision under autocast too."""
-    return (left[:, :, :, None] * right[:, None]).sum(2)
+    """(N, K, K) times (N, K, K)."""
+    return left @ right
 
 
 def _identity(matrix: Tensor) -> Tensor:

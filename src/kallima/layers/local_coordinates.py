@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kallima.full_precision import in_full_precision
+
 RIDGE = 1e-6
 """Of the squared distances to the bases: keeps a system solvable whose point lies within the hull of its bases."""
 
@@ -36,6 +38,7 @@ class LocalCoordinates(nn.Module):
         self.register_buffer("written", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
+    @in_full_precision
     def code(self, points: Tensor) -> Coding:
         """Return the coordinates of points (N, D) which minimise, among the d nearest bases v_j,
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kallima.full_precision import in_full_precision
+
 SMOOTHING = 1e-5  # of the counts that a mean is over
 
 
@@ -37,6 +39,7 @@ class Quantiser(nn.Module):
         self.register_buffer("counts", torch.ones(codes))
         self.register_buffer("sums", first.clone())
 
+    @in_full_precision
     def forward(self, vectors: Tensor) -> Quantised:
         """Snap vectors (N, D); gradients pass straight through to them."""
         with torch.no_grad():
@@ -51,6 +54,7 @@ class Quantiser(nn.Module):
         return F.embedding(indices, self.codes)
 
     @torch.no_grad()
+    @in_full_precision
     def follow(self, vectors: Tensor, indices: Tensor) -> None:
         """Move the codes towards the means of the vectors (N, D) that they stood for, and wake those that were idle."""
         chosen = F.one_hot(indices, len(self.codes)).to(vectors.dtype)

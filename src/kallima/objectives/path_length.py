@@ -28,7 +28,7 @@ def moved_target(target: Tensor, lengths: Tensor, updates: Tensor) -> Tensor:
     a ← a + max(0.01, 1 / (1 + updates)) (mean length − a): it starts as the mean of all so far, the authors' from 0.
     """
     share = (1 / (1 + updates)).clamp_min(DECAY)
-    return target.lerp(lengths.detach().mean(), share.to(target))
+    return target.lerp(lengths.detach().mean().to(target), share.to(target))
 
 
 def path_length_penalty(lengths: Tensor, target: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kallima.full_precision import in_full_precision
+
 
 @torch.no_grad()
 def sinkhorn(cost: Tensor, epsilon: float, iterations: int = 100) -> Tensor:
@@ -34,6 +36,7 @@ def transport_cost(cost: Tensor, epsilon: float, iterations: int = 100) -> Tenso
     return (sinkhorn(cost, epsilon, iterations) * cost).sum((-2, -1))
 
 
+@in_full_precision
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """‖xᵢ − yⱼ‖²: (N, …) and (M, …) to (N, M)."""
     x, y = x.flatten(1), y.flatten(1)
@@ -42,6 +45,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     return (x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T).clamp_min(0)
 
 
+@in_full_precision
 def cosine_distances(x: Tensor, y: Tensor) -> Tensor:
     """1 − cos(xᵢ, yⱼ), in [0, 2]: (N, F) and (M, F) to (N, M) (Salimans et al. 2018, Eq. 7)."""
     return 1 - F.normalize(x, dim=1) @ F.normalize(y, dim=1).T
