@@ -73,7 +73,7 @@ def videos() -> Iterator[Row]:
 KINDS: dict[str, Callable[[], Iterator[Row]]] = {"images": images, "sounds": sounds, "texts": texts, "videos": videos}
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def measure(name: str, spec: Spec, count: int, first: int = 0) -> Row:
     """Time both ways of a recipe's model through `count` examples, whose components are `first` and the next one."""
     torch.manual_seed(0)

@@ -136,9 +136,10 @@ class Autoregressive(System):
         with evaluating(self):
             given = self.components_of(examples)
             fixed = known.flatten(1).repeat_interleave(self.parts, 1)
-            walk = self.walk(len(examples), None if condition is None else condition.to(self.device))
-            drawn = self.follow(walk, given, fixed, decoding, rng, progress)
-            return self.examples_of(drawn)
+            with torch.inference_mode():  # of thousands of small steps a sixth of the time
+                walk = self.walk(len(examples), None if condition is None else condition.to(self.device))
+                drawn = self.follow(walk, given, fixed, decoding, rng, progress)
+            return self.examples_of(drawn.clone())  # a tensor like any other again
 
     def follow(
         self,

@@ -84,7 +84,7 @@ class Steps:
         maps = self.first.look(self.column, pixel)
         for layer in self.layers:
             maps = layer.look(self.column, maps)
-        return self.last.look(self.before.look(maps.relu()).relu())
+        return self.last.look(self.before.look(maps.relu()).relu_())
 
     def step(self, pixel: Tensor) -> None:
         """Write the pixel down and go on."""

@@ -65,8 +65,8 @@ class BlockSteps:
 
     def look(self, column: int, maps: Tensor) -> Tensor:
         """(N, 2 width) at a pixel -> the same shape."""
-        seen = self.window.look(column, self.narrow.look(maps.relu()).relu())
-        return maps + self.widen.look(seen.relu())
+        seen = self.window.look(column, self.narrow.look(maps.relu()).relu_())
+        return self.widen.look(seen.relu_()).add_(maps)
 
     def end_row(self) -> None:
         """Go to the next row."""

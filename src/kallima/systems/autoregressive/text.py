@@ -122,9 +122,10 @@ class TextModel(Autoregressive):
             return super().complete(examples, known, condition=condition, rng=rng, decoding=decoding, progress=progress)
         if self.conditional and condition is None:
             condition = self.conditions.draw(len(examples), rng or torch.default_generator)
-        with evaluating(self):
+        with evaluating(self), torch.inference_mode():
             condition = None if condition is None else condition.to(self.device)
-            return self._search(examples, known, condition, decoding.beams, progress)
+            found = self._search(examples, known, condition, decoding.beams, progress)
+        return found.clone()  # a tensor like any other again
 
     def _search(
         self, given: Tensor, fixed: Tensor, condition: Tensor | None, beams: int, progress: Progress | None
