@@ -36,6 +36,14 @@ def test_the_cloud_has_the_moments_that_it_says():
     torch.testing.assert_close(drawn.std(0), (0.5 * log_variance[0]).exp(), atol=0.02, rtol=0)
 
 
+def test_two_labels_start_further_apart_than_their_noise():
+    torch.manual_seed(0)
+    mean, log_variance = ConditioningAugmentation(10, 512).moments(torch.eye(10))
+    apart = torch.pdist(mean)
+    torch.testing.assert_close(apart, torch.full_like(apart, 32.0), rtol=0.1, atol=0)  # √(2 · 512), as N(0, 1) are
+    assert 0.5 < (0.5 * log_variance).exp().mean() < 1.5
+
+
 @pytest.mark.parametrize("stage", [0, 1])
 def test_the_divergence_is_that_of_two_gaussians_a_number(stage: int):
     system = build(divergence=2.0)
