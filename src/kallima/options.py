@@ -57,7 +57,7 @@ class TrainingOptions:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     precision: Literal["32", "bf16", "fp16"] = "32"
-    """Number format of the forward passes; the weights stay in 32 bits."""
+    """Number format of the forward passes, the weights staying in 32 bits: bf16 is faster on GPUs and on many CPUs."""
     channels_last: bool = True
     """Store images with their channels innermost, which convolutions mostly prefer."""
     compile: bool = False
