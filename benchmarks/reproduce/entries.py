@@ -373,6 +373,7 @@ ENTRIES: dict[str, Entry] = {
         shows={"elbo": ".1f", "nll": ".1f", **P3},
         picture=judging.beside_originals,
     ),
+    "vq-vae": Entry(VARIATIONAL, "vq-vae", **MNIST, judge=p3.score, shows=P3, options=HALF),
     "dfc-vae": Entry(
         VARIATIONAL,
         "dfc-vae",
