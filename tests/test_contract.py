@@ -234,6 +234,7 @@ def test_samples_have_the_promised_shape_range_and_repeatability(case: Case):
     assert torch.equal(one, other)
     assert not torch.equal(one, third)
     assert not one.requires_grad
+    assert not one.is_inference()  # samples can be learned from
     assert [module.training for module in system.modules()] == modes
     field = case.spec[case.spec.medium]
     assert one.shape == (5, *field.shape)
