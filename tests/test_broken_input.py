@@ -117,6 +117,7 @@ def test_names_of_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refusal("glpyhs", UsageError) == "no data 'glpyhs'; did you mean 'glyphs'?"
     assert "is no embedded set (glyphs, digits" in refusal("walruses", UsageError)
+    assert refusal("", UsageError).startswith("'' is no embedded set (")  # and not the folder one is in
     assert refusal("photos/all") == "no such path: photos/all"
     assert refusal(tmp_path / "x.npz") == f"no such path: {tmp_path / 'x.npz'}"
     (tmp_path / "a.zip").write_bytes(b"PK")

@@ -80,6 +80,8 @@ def open_source(name: str | Path, *, split: str = "train", key: str | None = Non
         module, made = EMBEDDED[text][0].split(":")
         source: Source = getattr(importlib.import_module(module), made)(split)
         return source
+    if not text:  # a variable that is not set, of which Path would make the folder one is in
+        raise _unknown(text)
     path = Path(name)
     try:
         mode = path.stat().st_mode
