@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kallima.data.spec import Audio, Spec
+from kallima.data.spec import Spec
 from kallima.errors import RunError, UsageError
 from kallima.examination import doctor_of, keep
 from kallima.files import write_whole
@@ -208,8 +208,8 @@ def sample(
         condition: what a conditional system is asked for: "label=G, bold=true"; several, a row of the picture each,
             with semicolons: "label=G; label=Q", or "label=*" for every class. Left out it is as in the data.
         seed: equal seeds give equal samples, and the same latents under every condition.
-        out: also write them: a picture (.png), an array `samples` (.npz), texts (.txt), or one file each (a folder,
-            ending in /).
+        out: also write them: a picture (.png), an array `samples` (.npz), texts (.txt), sounds one after the other
+            (.wav), videos side by side (.gif), or one file each (a folder, ending in /).
         temperature: of a system that makes examples piece by piece: below 1 it keeps to what is likely, 0 takes the
             likeliest.
         top_k: of such a system: choose among the k likeliest pieces.
@@ -220,13 +220,16 @@ def sample(
         device: auto, cpu, cuda, cuda:1 or mps.
     """
     from kallima.decoding import Decoding
-    from kallima.reporting.export import write_samples
+    from kallima.reporting.export import ending, write_samples
     from kallima.sampling.drawing import draw_rows, rows_of
 
     if count < 1:
         raise UsageError(f"-n must be at least 1, not {count}")
     decoding = Decoding(temperature, top_k, top_p, beams)
     system = load(run, device=device, change=change)
+    field = system.spec[system.spec.medium]
+    if out is not None:
+        ending(str(out), field)  # before the work, not after it
     rows = rows_of(system, condition)
     with _world() as world, showing(world) as show:
         samples = draw_rows(
@@ -236,8 +239,7 @@ def sample(
             progress=lambda done, total: show("sampling", done, total),
         )
     if out is not None:
-        audio = system.spec.get("audio") if system.spec.medium == "audio" else None
-        write_samples(samples, str(out), rows=rows, rate=audio.rate if isinstance(audio, Audio) else None)
+        write_samples(samples, str(out), field, rows=rows)
     return samples
 
 

@@ -44,7 +44,7 @@ def complete(
         condition: what a conditional system is told, as for `sample`; left out it is as in the data.
         seed: equal seeds give equal completions.
         out: also write them: a picture (.png) with a row an example, original, what is kept, completions; texts (.txt);
-            or one file each (a folder, ending in /).
+            sounds one after the other (.wav), videos side by side (.gif); or one file each (a folder, ending in /).
         temperature: below 1 it keeps to what is likely, 0 takes the likeliest.
         top_k: choose among the k likeliest pieces.
         top_p: choose among the likeliest pieces that have this much of the probability together.

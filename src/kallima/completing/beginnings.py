@@ -23,7 +23,7 @@ from kallima.data.view import View
 from kallima.decoding import Decoding
 from kallima.errors import DataError, UsageError
 from kallima.job import Job
-from kallima.reporting.export import write_completions
+from kallima.reporting.export import ending, write_completions
 from kallima.sampling.drawing import places_of, rows_of, to_units
 from kallima.system import Completes, System
 from kallima.training.run import Run
@@ -54,6 +54,9 @@ def complete_examples(
     for name, number in (("-n", count), ("--examples", examples)):
         if number < 1:
             raise UsageError(f"{name} must be at least 1, not {number}")
+    field = system.spec[system.spec.medium]
+    if out is not None:
+        ending(out, field)  # before the work, not after it
     count = 1 if decoding.beams > 1 else count  # a search has one end, however often it is begun
     batch, kept = _given(run, system, given, examples, keep)
     originals = batch[system.spec.medium]
@@ -75,8 +78,7 @@ def complete_examples(
     own, completed = to_units(originals, system.spec), to_units(made, system.spec)
     completed = completed.reshape(len(originals), count, *completed.shape[1:])
     if out is not None:
-        field = system.spec[system.spec.medium]
-        write_completions(own, kept.numpy(), completed, out, rate=field.rate if isinstance(field, Audio) else None)
+        write_completions(own, kept.numpy(), completed, out, field)
     return completed
 
 

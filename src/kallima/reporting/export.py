@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from kallima.data.spec import Audio, Field, Points, Text, Video
+from kallima.data.spec import Image as ImageField
 from kallima.errors import UsageError
 from kallima.reporting.grid import image_grid, point_plot, save_picture
 from kallima.reporting.sound import spectrograms, wave_file
@@ -17,6 +19,22 @@ COVER = 128
 """The grey that stands where nothing was given."""
 FRAME_MS = 120
 """How long a frame of a video is shown."""
+HOLDS = {
+    ".png": "a picture",
+    ".gif": "all in motion, side by side",
+    ".wav": "all, one after the other",
+    ".txt": "one text a line",
+    ".npz": "an array",
+    "/": "a folder of files",
+}
+ENDINGS: dict[type[Field], tuple[str, ...]] = {
+    ImageField: (".png", ".npz", "/"),
+    Video: (".png", ".gif", ".npz", "/"),
+    Audio: (".png", ".wav", ".npz", "/"),
+    Points: (".png", ".npz"),
+    Text: (".txt", ".npz"),
+}
+"""What samples of a field can be written as, by what --out ends in."""
 
 
 def sheet(samples: np.ndarray, reference: np.ndarray | None = None, *, rate: int | None = None) -> Image.Image:
@@ -32,116 +50,119 @@ def sheet(samples: np.ndarray, reference: np.ndarray | None = None, *, rate: int
     return image_grid(samples) if samples.ndim == 4 else point_plot(samples, reference)
 
 
-def write_samples(
-    samples: np.ndarray,
-    out: str,
-    reference: np.ndarray | None = None,
-    *,
-    rows: Sequence[Mapping[str, object]] = ({},),
-    rate: int | None = None,
-) -> None:
-    """Write samples where `out` says: x.png a picture of them all, x.npz the array `samples`, x/ one file each.
+def ending(out: str, field: Field) -> str:
+    """Return what `out` ends in, "/" for a folder, where samples of such a field can be written so.
 
-    Texts go into x.txt, one a line, after what was asked for and a tab where there are several rows. In a folder
-    images are .png, videos .gif, sounds (of `rate` samples a second) .wav.
+    Raises:
+        UsageError: they cannot.
+    """
+    found = "/" if out.endswith("/") or Path(out).is_dir() else Path(out).suffix
+    endings = ENDINGS[type(field)]
+    if found not in endings:
+        choices = [f"{each} ({HOLDS[each]})" for each in endings]
+        raise UsageError(f"--out {out} must end in {', '.join(choices[:-1])} or {choices[-1]}")
+    return found
+
+
+def write_samples(samples: np.ndarray, out: str, field: Field, *, rows: Sequence[Mapping[str, object]] = ({},)) -> None:
+    """Write samples of a field where `out` says: x.png one picture, x.npz the array `samples`, x/ one file each.
+
+    Texts go into x.txt, one a line, after what was asked for and a tab where there are several rows; sounds into x.wav,
+    one after the other; videos into x.gif, side by side. In a folder images are .png, videos .gif, sounds .wav.
 
     `rows` are what equal shares of the samples were asked for: the picture has a row of each, a folder a metadata.csv
     that tells it of each image, so that it is labelled data, and an .npz an array of each name.
 
     Raises:
-        UsageError: the place cannot be written to, or the kind of file is another or does not suit the samples.
+        UsageError: the place cannot be written to, or what it ends in does not suit the samples.
     """
-    path, share = Path(out), len(samples) // len(rows)
+    path, kind, share = Path(out), ending(out, field), len(samples) // len(rows)
     asked = {name: [str(row.get(name, "")) for row in rows for _ in range(share)] for row in rows for name in row}
+    rate = field.rate if isinstance(field, Audio) else None
     try:
-        if out.endswith("/") or path.is_dir():
-            ending = _ending(samples, rate)
-            if ending is None:
-                raise UsageError("points and texts go into one file: --out samples.npz, samples.png or samples.txt")
-            path.mkdir(parents=True, exist_ok=True)
-            digits = max(5, len(str(len(samples) - 1)))
-            names = [f"{number:0{digits}}{ending}" for number in range(len(samples))]
-            for name, sample in zip(names, samples, strict=True):
-                _write_one(path / name, sample, rate)
-            if asked:
-                with (path / "metadata.csv").open("w", newline="", encoding="utf-8") as table:
-                    csv.writer(table).writerows([("file_name", *asked), *zip(names, *asked.values(), strict=True)])
-            return
+        if kind == "/":
+            return _write_folder(samples, path, asked, rate)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".txt" and samples.dtype == object:
+        if kind == ".txt":
             told = [""] * len(samples)
             if len(rows) > 1:  # the class before a tab, as in labelled data
                 told = [f"{', '.join(each)}\t" for each in zip(*asked.values(), strict=True)]
             path.write_text("".join(map("{}{}\n".format, told, samples)), encoding="utf-8")
-        elif samples.dtype == object and path.suffix != ".npz":
-            raise UsageError(f"--out {out} must end in .txt (one text a line) or .npz (an array)")
-        elif path.suffix == ".png":
-            several = samples.ndim == 4 and len(rows) > 1
-            save_picture(path, image_grid(samples, columns=share) if several else sheet(samples, reference, rate=rate))
-        elif path.suffix == ".npz":
-            buffer = io.BytesIO()
-            arrays: dict[str, Any] = {name: np.array(each) for name, each in asked.items()}
-            plain = samples.astype(str) if samples.dtype == object else samples  # objects would be pickled
-            np.savez_compressed(buffer, **{**arrays, "samples": plain})
-            path.write_bytes(buffer.getvalue())
+        elif kind == ".npz":
+            _write_arrays(path, **{name: np.array(each) for name, each in asked.items()}, samples=samples)
+        elif kind == ".wav":
+            assert rate is not None  # of a system's own sounds it is known
+            path.write_bytes(wave_file(list(samples), rate))
+        elif kind == ".gif":
+            _animate(
+                path,
+                [image_grid(frames, columns=share if len(rows) > 1 else None) for frames in samples.swapaxes(0, 1)],
+            )
         else:
-            raise UsageError(f"--out {out} must end in .png (a picture), .npz (an array) or / (a folder of files)")
+            several = samples.ndim == 4 and len(rows) > 1
+            save_picture(path, image_grid(samples, columns=share) if several else sheet(samples, rate=rate))
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from error
 
 
-def write_completions(
-    originals: np.ndarray, kept: np.ndarray, completed: np.ndarray, out: str, *, rate: int | None = None
-) -> None:
-    """Write completions (N, n, …) of `originals` (N, …), of which the places `kept`, bool (N, *places), were given.
-
-    x.png has a row an example: the original, what was kept of it, its completions. Into x.txt go texts, one a line;
-    into x.npz the arrays `originals`, `kept` and `samples`; into x/ one file each.
-
-    Raises:
-        UsageError: the place cannot be written to, or the kind of file is another or does not suit them.
-    """
-    if not out.endswith(".png") and not out.endswith(".npz"):
-        return write_samples(completed.reshape(-1, *completed.shape[2:]), out, rate=rate)
-    try:
-        path = Path(out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if out.endswith(".npz"):
-            texts = originals.dtype == object
-            buffer, plain = io.BytesIO(), (lambda array: array.astype(str) if texts else array)
-            np.savez_compressed(buffer, originals=plain(originals), kept=kept, samples=plain(completed))
-            path.write_bytes(buffer.getvalue())
-            return None
-        if originals.dtype == object:
-            raise UsageError(f"--out {out} must end in .txt (one text a line) or .npz (an array)")
-        cover = COVER if rate is None else 0  # silence
-        covered = np.where(kept.reshape(*kept.shape, *[1] * (originals.ndim - kept.ndim)), originals, cover)
-        rows = np.concatenate([originals[:, None], covered.astype(originals.dtype)[:, None], completed], 1)
-        if originals.ndim == 5:  # a row a video
-            return save_picture(path, sheet(rows.reshape(-1, *rows.shape[2:])))
+def _write_folder(samples: np.ndarray, path: Path, asked: Mapping[str, Sequence[str]], rate: int | None) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    digits = max(5, len(str(len(samples) - 1)))
+    suffix = ".wav" if rate is not None else {4: ".png", 5: ".gif"}[samples.ndim]
+    names = [f"{number:0{digits}}{suffix}" for number in range(len(samples))]
+    for name, sample in zip(names, samples, strict=True):
         if rate is not None:
-            return save_picture(path, spectrograms(rows.reshape(-1, rows.shape[-1]), rate, columns=rows.shape[1]))
-        save_picture(path, image_grid(rows.reshape(-1, *rows.shape[2:]), columns=rows.shape[1]))
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror}") from error
-    return None
+            (path / name).write_bytes(wave_file([sample], rate))
+        else:
+            frames = sample if sample.ndim == 4 else sample[None]
+            _animate(
+                path / name, [Image.fromarray(each.squeeze(-1) if each.shape[-1] == 1 else each) for each in frames]
+            )
+    if asked:
+        with (path / "metadata.csv").open("w", newline="", encoding="utf-8") as table:
+            csv.writer(table).writerows([("file_name", *asked), *zip(names, *asked.values(), strict=True)])
 
 
-def _ending(samples: np.ndarray, rate: int | None) -> str | None:
-    if rate is not None:
-        return ".wav"
-    return {4: ".png", 5: ".gif"}.get(samples.ndim)
-
-
-def _write_one(path: Path, sample: np.ndarray, rate: int | None) -> None:
-    if rate is not None:
-        path.write_bytes(wave_file([sample], rate))
-        return
-    frames = [
-        Image.fromarray(each.squeeze(-1) if each.shape[-1] == 1 else each)
-        for each in (sample if sample.ndim == 4 else sample[None])
-    ]
+def _animate(path: Path, frames: Sequence[Image.Image]) -> None:
     if len(frames) == 1:
         frames[0].save(path)
     else:
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
+
+
+def _write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    plain: dict[str, Any] = {name: each.astype(str) if each.dtype == object else each for name, each in arrays.items()}
+    np.savez_compressed(buffer, **plain)  # objects would be pickled
+    path.write_bytes(buffer.getvalue())
+
+
+def write_completions(originals: np.ndarray, kept: np.ndarray, completed: np.ndarray, out: str, field: Field) -> None:
+    """Write completions (N, n, …) of `originals` (N, …) of a field; the places `kept`, bool (N, *places), were given.
+
+    x.png has a row an example: the original, what was kept of it, its completions. Into x.npz go the arrays
+    `originals`, `kept` and `samples`; all else is as `write_samples` writes the completions.
+
+    Raises:
+        UsageError: the place cannot be written to, or what it ends in does not suit them.
+    """
+    kind, path = ending(out, field), Path(out)
+    if kind not in (".png", ".npz"):
+        return write_samples(completed.reshape(-1, *completed.shape[2:]), out, field)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == ".npz":
+            return _write_arrays(path, originals=originals, kept=kept, samples=completed)
+        cover = 0 if isinstance(field, Audio) else COVER  # silence
+        covered = np.where(kept.reshape(*kept.shape, *[1] * (originals.ndim - kept.ndim)), originals, cover)
+        rows = np.concatenate([originals[:, None], covered.astype(originals.dtype)[:, None], completed], 1)
+        if isinstance(field, Audio):
+            assert field.rate is not None  # of a system's own sounds it is known
+            save_picture(path, spectrograms(rows.reshape(-1, rows.shape[-1]), field.rate, columns=rows.shape[1]))
+        elif originals.ndim == 5:  # a row a video
+            save_picture(path, sheet(rows.reshape(-1, *rows.shape[2:])))
+        else:
+            save_picture(path, image_grid(rows.reshape(-1, *rows.shape[2:]), columns=rows.shape[1]))
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}") from error
+    return None
