@@ -311,14 +311,6 @@ def test_what_is_left_out_is_left_to_the_api(run: Run, trained_with: dict[str, A
     assert trained_with == {"recipe": "gan", "data": "ring"}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_a_signal_ended_says_so_by_its_code(
-    number: signal.Signals, code: int, run: Run, trained_with: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kallima.Run, "signal", int(number))
-    assert run("train", "gan", "--data", "ring")[0] == code
-
-
 def test_recipes_and_cards_for_scripts(run: Run) -> None:
     listed = json.loads(run("recipes", "--json")[1])
     assert [recipe["name"] for recipe in listed] == list(recipes())

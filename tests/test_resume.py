@@ -1,6 +1,8 @@
 """Runs that are stopped in every way there is, and go on bit for bit."""
 
 import json
+import os
+import pickle
 import resource
 import shutil
 import signal
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +98,22 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(
     assert manifest["step"] == newest(run)
     assert command("resume", run).returncode == 0
     assert content(run) == content(straight)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_script_too(number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("kallima.api.show_samples", lambda *_, **__: os.kill(os.getpid(), number))
+    small: dict[str, Any] = {"data": "ring", "batch_size": 8, "width": 8, "doctor": "off", "sample_every": 3}
+    with pytest.raises(kallima.Interrupted, match="stopped at step 3; go on with: kallima resume") as stop:
+        kallima.train("gan", **small, steps=9, out=tmp_path / "run")
+    again = pickle.loads(pickle.dumps(stop.value))  # from a worker to whoever waits for it
+    assert isinstance(again, KeyboardInterrupt)  # so that a loop over trainings ends
+    assert (again.run, again.step, again.number) == (tmp_path / "run", 3, number)
+    run = kallima.Run(again.run)
+    assert (run.status, run.step) == ("interrupted", 3)
+    monkeypatch.undo()
+    assert kallima.resume(run).step == 9
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_longer_run_is_the_shorter_one_continued(straight: Path, tmp_path: Path):

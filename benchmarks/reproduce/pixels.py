@@ -1,6 +1,5 @@
 """What models of pixels are trained on and judged by: digits drawn black or white, sprites, photographs."""
 
-import io
 import math
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,6 @@ from kallima.data.batch import from_storage
 from kallima.data.dataset import prepare
 from kallima.data.opening import open_source
 from kallima.data.view import View
-from kallima.files import write_whole
 
 HELD_OUT = 10  # one in so many
 
@@ -31,19 +29,19 @@ def binarised() -> Path:
             for name in ("x_train", "x_test")
         }
         labels = {name: arrays[name] for name in ("y_train", "y_test")}
-    return keep("mnist-binarised", **drawn, **labels)
+    return places.keep("mnist-binarised", **drawn, **labels)
 
 
 def sprites() -> Path:
     """Make the 20×20 sprites, places in a palette, with one in ten held out."""
     with np.load(places.folder() / "pokemon20" / "pokemon20.npz") as arrays:
-        return keep("pokemon20-split", **_split(arrays["index"]), palette=arrays["palette"])
+        return places.keep("pokemon20-split", **_split(arrays["index"]), palette=arrays["palette"])
 
 
 def photographs() -> Path:
     """Make the 2,000 lossless images of CIFAR-10 with one in ten held out."""
     with np.load(places.folder() / "cifar10" / "cifar10_lossless.npz") as arrays:
-        return keep("cifar10-split", **_split(arrays["x"]))
+        return places.keep("cifar10-split", **_split(arrays["x"]))
 
 
 def against_unigram(run: "kallima.Run") -> dict[str, float]:
@@ -76,11 +74,3 @@ def _components(run: "kallima.Run", split: str) -> np.ndarray:
 def _split(examples: np.ndarray) -> dict[str, np.ndarray]:
     held = np.random.default_rng(0).permutation(len(examples)) % HELD_OUT == 0
     return {"x_train": examples[~held], "x_test": examples[held]}
-
-
-def keep(name: str, **arrays: np.ndarray) -> Path:
-    """Write arrays as a set of this name, and return where."""
-    path, content = places.made() / f"{name}.npz", io.BytesIO()
-    np.savez(content, **arrays)
-    write_whole(path, content.getvalue())  # another entry may be reading it
-    return path

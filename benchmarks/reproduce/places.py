@@ -1,10 +1,14 @@
 """Where the real data sets lie: under $KALLIMA_DATA, else beside the checkout, one folder each."""
 
+import io
 import os
 from pathlib import Path
 
+import numpy as np
+
 import results
 from kallima.data.cache import cache_directory
+from kallima.files import write_whole
 
 VARIABLE = "KALLIMA_DATA"
 
@@ -26,8 +30,10 @@ def archive(name: str) -> Path:
     return path
 
 
-def made() -> Path:
-    """Return the folder for sets that are made of others."""
-    path = cache_directory() / "reproduce"
-    path.mkdir(parents=True, exist_ok=True)
+def keep(name: str, **arrays: np.ndarray) -> Path:
+    """Write arrays, made of another set's, as a set of this name, and return where."""
+    path, content = cache_directory() / "reproduce" / f"{name}.npz", io.BytesIO()
+    np.savez(content, **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content.getvalue())  # another entry may be reading it
     return path

@@ -37,10 +37,14 @@ def work_through(
     """Call a function with each of the arguments that are wanted, `jobs` processes at a time; keep each result."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         waiting = [pool.submit(function, *arguments) for arguments in wanted]
-        for number, finished in enumerate(as_completed(waiting), 1):
-            result = finished.result()
-            keep(name, result)
-            print(f"{number}/{len(wanted)}  {result}", flush=True)
+        try:
+            for number, finished in enumerate(as_completed(waiting), 1):
+                result = finished.result()
+                keep(name, result)
+                print(f"{number}/{len(wanted)}  {result}", flush=True)
+        except BaseException:  # an interruption: what has not begun does not begin
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def write_section(title: str, text: str) -> None:

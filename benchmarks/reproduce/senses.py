@@ -14,7 +14,6 @@ import numpy as np
 import places
 from judging import Judge
 from PIL import Image as Pillow
-from pixels import keep
 
 import kallima
 from kallima.data import sound
@@ -51,7 +50,7 @@ def coloured_digits() -> Path:
             found[f"y_{split}"] = labels
             found[f"attributes_{split}"] = np.eye(len(names), dtype=np.uint8)[colours]
             found[f"text_{split}"] = np.array([f"a {names[c]} {k}" for c, k in zip(colours, labels, strict=True)])
-    return keep("mnist-coloured", **found)
+    return places.keep("mnist-coloured", **found)
 
 
 def faces() -> Path:
@@ -69,7 +68,7 @@ def faces() -> Path:
         has = np.zeros(len(names), np.uint8)
         has[[places_of[0], len(hairs) + places_of[1]]] = 1
         _add(columns, split, x=image, attributes=has, text=f"{hair} hair {eye} eyes")
-    return keep("anime-faces-32", attribute_names=np.array(names), **_stacked(columns))
+    return places.keep("anime-faces-32", attribute_names=np.array(names), **_stacked(columns))
 
 
 def glyphs() -> Path:
@@ -83,7 +82,7 @@ def glyphs() -> Path:
             values = {"x": example["image"][..., 0], "y": np.int64(label), "text": example["text"]}
             _add(columns, "test" if unseen else "train", **values, attributes=has.astype(np.uint8))
     names = {"classes": np.array(list(CHARACTERS)), "attribute_names": np.array(STYLES)}
-    return keep("glyphs-captioned", **names, **_stacked(columns))
+    return places.keep("glyphs-captioned", **names, **_stacked(columns))
 
 
 def spoken_digits() -> Path:
@@ -103,7 +102,7 @@ def spoken_digits() -> Path:
         choice = written[split, digit]
         for place in rng.permutation(len(choice))[: EACH if split == "train" else 1]:
             _add(columns, split, x=choice[place], y=np.int64(digit), audio=samples)
-    return keep("spoken-digits", rate=np.int64(RATE), **_stacked(columns))
+    return places.keep("spoken-digits", rate=np.int64(RATE), **_stacked(columns))
 
 
 def sounding_scenes() -> Path:
@@ -121,7 +120,7 @@ def sounding_scenes() -> Path:
             choice = images[kind][:half] if split == "train" else images[kind][half:]
             for place in rng.permutation(len(choice))[: 40 if split == "train" else 10]:
                 _add(columns, split, x=choice[place], y=kind, audio=samples)
-    return keep("sounding-scenes", rate=np.int64(RATE), **_stacked(columns))
+    return places.keep("sounding-scenes", rate=np.int64(RATE), **_stacked(columns))
 
 
 def seen_and_unseen(*metrics: str) -> Judge:

@@ -10,7 +10,7 @@ Importing it does not import torch; the first name that needs torch does.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kallima.errors import DataError, KallimaError, RunError, TrainingError, UsageError
+from kallima.errors import DataError, Interrupted, KallimaError, RunError, TrainingError, UsageError
 
 if TYPE_CHECKING:
     from kallima.api import compare, compress, decompress, evaluate, load, plan, report, resume, sample, train
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DataError",
+    "Interrupted",
     "KallimaError",
     "Run",
     "RunError",

@@ -41,6 +41,7 @@ def train(recipe: str, *, data: str | Path, out: str | Path | None = None, **opt
         UsageError: an unknown recipe or option, or a value out of range.
         DataError: the data is broken, or lacks what the recipe needs.
         TrainingError: a loss or gradient is not finite; a checkpoint from before is kept.
+        Interrupted: Ctrl-C or a SIGTERM ended it early, after a checkpoint; a second Ctrl-C ends it at once.
     """
     job = Job.resolve(recipe, data, options)  # before torch, which takes seconds to import
 
@@ -459,12 +460,11 @@ def _fit(job: Job, dataset: "Dataset", trainer: Any, run: Run) -> Run:
     with run.locked():
         run.update(capabilities=capabilities(trainer.system))
         fit(trainer, run, job.training, job.identity(dataset), watch)
-        if run.signal is None:
-            if job.training.doctor != "off":
-                keep(run)
-            if run.status == "finished":
-                ship(run, trainer.average.system, job.recipe, job.arguments)
-            report(run)
+        if job.training.doctor != "off":
+            keep(run)
+        if run.status == "finished":
+            ship(run, trainer.average.system, job.recipe, job.arguments)
+        report(run)
     return run
 
 

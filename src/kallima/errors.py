@@ -3,6 +3,7 @@
 import difflib
 import importlib
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 
@@ -28,6 +29,23 @@ class RunError(KallimaError):
 
 class TrainingError(KallimaError):
     """Training cannot go on: a loss or gradient is not finite, the disk is full."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended a training early, after its step and a checkpoint; a script that does not catch it ends too.
+
+    Attributes:
+        run: the run directory.
+        step: how far it has come.
+        number: the signal's.
+    """
+
+    def __init__(self, run: Path, step: int, number: int):
+        super().__init__(run, step, number)  # what a pickle of it builds it from
+        self.run, self.step, self.number = run, step, number
+
+    def __str__(self) -> str:
+        return f"stopped at step {self.step}; go on with: kallima resume {self.run}"
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kallima import api
 from kallima.arguments import REQUIRED, Parameter, from_options, from_signature
@@ -13,12 +13,10 @@ from kallima.cli.catalogue import listing
 from kallima.cli.output import emit, emit_json, messages, tell
 from kallima.cli.parsing import JSON, Command, command
 from kallima.completing import complete
-from kallima.errors import UsageError
+from kallima.errors import Interrupted, UsageError
 from kallima.options import DataOptions, TrainingOptions
 from kallima.recipe import describe, get_recipe
-
-if TYPE_CHECKING:
-    from kallima.training.run import Run
+from kallima.training.run import Run
 
 _EXPLANATION = (
     "Train a recipe on data. Each recipe has arguments of its own beside the common options; "
@@ -70,15 +68,20 @@ def _train(recipe: str, *, dry_run: bool = False, json: bool = False, **given: A
         else:
             emit(str(plan))
         return 0
-    return _finish(api.train(recipe, **given), json=json)
+    return _finish(lambda: api.train(recipe, **given), json=json)
 
 
 def _resume(*, json: bool = False, **given: Any) -> int:
-    return _finish(api.resume(**given), json=json)
+    return _finish(lambda: api.resume(**given), json=json)
 
 
-def _finish(run: "Run", *, json: bool) -> int:
-    """Say where the run is; the exit code tells whether a signal or the doctor ended it early."""
+def _finish(train: Callable[[], Run], *, json: bool) -> int:
+    """Train, and say where the run is; the exit code tells whether a signal or the doctor ended it early."""
+    try:
+        run = train()
+        code = 1 if run.status == "stopped" else 0
+    except Interrupted as stop:
+        run, code = Run(stop.run), 128 + stop.number
     report = run.path / "report.html"
     if json:
         found = str(report) if report.is_file() else None
@@ -91,9 +94,7 @@ def _finish(run: "Run", *, json: bool) -> int:
             if "Samples" in run.manifest["capabilities"]:
                 tell(f"samples:  kallima sample {run} -n 64 --out grid.png")
                 tell(f"scores:   kallima evaluate {run}")
-    if run.signal:
-        return 128 + run.signal
-    return 1 if run.status == "stopped" else 0
+    return code
 
 
 def _sample(*, run: str, out: str, **given: Any) -> int:

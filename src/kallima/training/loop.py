@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from kallima.errors import KallimaError, TrainingError
+from kallima.errors import Interrupted, KallimaError, TrainingError
 from kallima.options import TrainingOptions
 from kallima.system import System
 from kallima.training import checkpoint, distribution
@@ -60,11 +60,11 @@ class Interruption:
 def fit(trainer: Trainer, run: Run, options: TrainingOptions, identity: Mapping[str, Any], watch: Watch) -> None:
     """Train until `trainer.steps`, from the run's last checkpoint where there is one.
 
-    `identity` goes into every checkpoint. Sets `run.signal` when a signal ended the sitting early. Only the leading
-    process writes.
+    `identity` goes into every checkpoint. Only the leading process writes.
 
     Raises:
         TrainingError: a loss or gradient is not finite, or a file cannot be written; run.json then says "failed".
+        Interrupted: a signal ended the sitting early; run.json then says "interrupted".
     """
     sitting = _Sitting(trainer, run, options, identity, watch)
     with Interruption().watched() as interruption:
@@ -81,6 +81,8 @@ def fit(trainer: Trainer, run: Run, options: TrainingOptions, identity: Mapping[
             raise error
         finally:
             sitting.close()
+    if sitting.interrupted:
+        raise sitting.interrupted
 
 
 class _Sitting:
@@ -91,6 +93,7 @@ class _Sitting:
         self.identity = dict(identity)
         self.leads = trainer.world.leads
         self.best: dict[str, Any] | None = None
+        self.interrupted: Interrupted | None = None
         self.doctor = None if options.doctor == "off" else watch.doctor
         self.way = Way(trainer.players, options.rollback_factor)
         self.folder = run.path / "checkpoints"
@@ -169,10 +172,11 @@ class _Sitting:
         if step % options.checkpoint_every == 0 or best or last or stopped:
             self.save()
         if stopped and not last:
-            self.run.signal = interruption.received
+            # of several processes only one may have had it
+            self.interrupted = Interrupted(self.run.path, step, interruption.received or signal.SIGINT)
             if self.leads:
                 self.run.update(status="interrupted", step=step, message=f"stopped by a signal at step {step}")
-                self.progress.say(f"stopped at step {step}; go on with: kallima resume {self.run}")
+                self.progress.say(str(self.interrupted))
             return True
         return False
 

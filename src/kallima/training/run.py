@@ -31,8 +31,6 @@ class Run(os.PathLike[str]):
         RunError: there is no run at `path`, or it cannot be read.
     """
 
-    signal: int | None = None  # the signal that ended this sitting early
-
     def __init__(self, path: "str | os.PathLike[str]"):
         self.path = Path(path)
         if not (self.path / "run.json").is_file():
