@@ -235,10 +235,10 @@ class TestWriting:
     def test_several_rows_of_texts_say_what_they_are(self, tmp_path: Path) -> None:
         made = np.array(["a b", "c", "d", "e"], object)
         rows = [{"bold": "true", "age": 3}, {"bold": "false", "age": 4}]
-        write_samples(made, str(tmp_path / "x.txt"), Text(), rows=rows)
+        write_samples(made, str(tmp_path / "x.txt"), "text", rows=rows)
         assert (tmp_path / "x.txt").read_text() == "true, 3\ta b\ntrue, 3\tc\nfalse, 4\td\nfalse, 4\te\n"
         with pytest.raises(UsageError, match=r"must end in \.txt"):
-            write_samples(made, f"{tmp_path}/", Text())
+            write_samples(made, f"{tmp_path}/", "text")
 
 
 class TestPydoc:

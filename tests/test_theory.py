@@ -28,7 +28,7 @@ from kallima.job import Job
 from kallima.networks.known_density import AffineGenerator, CurveGenerator
 from kallima.networks.mlp import MLPDiscriminator
 from kallima.objectives.adversarial import minimax
-from kallima.picturing import in_the_plane, on_a_line
+from kallima.picturing.points import in_the_plane, on_a_line
 from kallima.recipe import get_recipe, recipes
 from kallima.reporting.figure import draw_figure
 from kallima.sampling.drawing import draw

@@ -19,8 +19,6 @@ from kallima.data.view import View
 from kallima.errors import DataError
 from kallima.reporting.export import write_samples
 
-FIELD = Video(5, 1, 8, 10)  # of the clips
-
 
 @pytest.mark.parametrize("kind", [MovingDigit, MovingDigits])
 def test_a_video_is_what_its_field_says(kind):
@@ -152,8 +150,8 @@ def test_a_folder_of_animations_gives_back_what_was_written(tmp_path, clips, cha
     clips = np.repeat(clips, channels, -1)
     if channels == 3:
         clips[..., 1] = 0
-    write_samples(clips, f"{tmp_path}/one/", FIELD)
-    write_samples(clips[::-1], f"{tmp_path}/two/", FIELD)
+    write_samples(clips, f"{tmp_path}/one/", "video")
+    write_samples(clips[::-1], f"{tmp_path}/two/", "video")
     source = open_source(tmp_path)
     assert isinstance(source, VideoFolder)
     assert source.fields == {"video": Video(5, channels, 8, 10), "label": Label(("one", "two"))}
@@ -165,24 +163,24 @@ def test_a_folder_of_animations_gives_back_what_was_written(tmp_path, clips, cha
 
 def test_frames_that_stay_as_they_are_count_each(tmp_path, clips):
     clips[0, 2], clips[1, 3:] = clips[0, 1], clips[1, 2]  # what a writer of GIFs joins
-    write_samples(clips, f"{tmp_path}/", FIELD)
+    write_samples(clips, f"{tmp_path}/", "video")
     for clip, example in zip(clips, open_source(tmp_path).examples(), strict=True):
         assert np.array_equal(example["video"], clip)
 
 
 def test_broken_animations_are_problems_and_stills_are_images(tmp_path, clips):
     folder = tmp_path / "clips"
-    write_samples(clips, f"{folder}/", FIELD)
+    write_samples(clips, f"{folder}/", "video")
     whole = (folder / "00001.gif").read_bytes()
     (folder / "00001.gif").write_bytes(whole[: len(whole) // 2])
-    write_samples(clips[2:3, :3], f"{tmp_path}/short/", FIELD)
+    write_samples(clips[2:3, :3], f"{tmp_path}/short/", "video")
     (tmp_path / "short" / "00000.gif").rename(folder / "00002.gif")
     problems = [each for each in open_source(folder).examples() if isinstance(each, Problem)]
     assert len(problems) == 2
     assert problems[0].path.endswith("00001.gif")
     assert "has 3 frames and the first video 5" in problems[1].problem
     red = clips[3:].repeat(3, -1) * np.array([1, 0, 0], np.uint8)
-    write_samples(red, f"{tmp_path}/red/", FIELD)
+    write_samples(red, f"{tmp_path}/red/", "video")
     (tmp_path / "red" / "00000.gif").rename(folder / "00003.gif")
     assert "is in colour and the first video is grey" in list(open_source(folder).examples())[3].problem
     Pillow.fromarray(clips[0, 0, :, :, 0]).save(tmp_path / "short" / "still.gif")
@@ -192,14 +190,14 @@ def test_broken_animations_are_problems_and_stills_are_images(tmp_path, clips):
 
 
 def test_animations_of_two_sizes_are_refused(tmp_path, clips):
-    write_samples(clips, f"{tmp_path}/a/", FIELD)
-    write_samples(clips[:, :, :4], f"{tmp_path}/b/", FIELD)
+    write_samples(clips, f"{tmp_path}/a/", "video")
+    write_samples(clips[:, :, :4], f"{tmp_path}/b/", "video")
     with pytest.raises(DataError, match="differ in size"):
         open_source(Path(tmp_path))
 
 
 def test_videos_are_seen_at_another_size_and_in_other_colours(tmp_path, clips):
-    write_samples(clips, f"{tmp_path}/clips/", FIELD)
+    write_samples(clips, f"{tmp_path}/clips/", "video")
     view = View(size=16, channels=3)
     seen = prepare(open_source(tmp_path / "clips"), view)
     assert seen.spec["video"] == Video(5, 3, 16, 16)

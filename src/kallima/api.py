@@ -228,9 +228,8 @@ def sample(
         raise UsageError(f"-n must be at least 1, not {count}")
     decoding = Decoding(temperature, top_k, top_p, beams)
     system = load(run, device=device, change=change)
-    field = system.spec[system.spec.medium]
     if out is not None:
-        ending(str(out), field)  # before the work, not after it
+        ending(str(out), system.spec.medium)  # before the work, not after it
     rows = rows_of(system, condition)
     with _world() as world, showing(world) as show:
         samples = draw_rows(
@@ -240,7 +239,7 @@ def sample(
             progress=lambda done, total: show("sampling", done, total),
         )
     if out is not None:
-        write_samples(samples, str(out), field, rows=rows)
+        write_samples(samples, str(out), system.spec.medium, rate=system.spec.rate, rows=rows)
     return samples
 
 

@@ -54,9 +54,8 @@ def complete_examples(
     for name, number in (("-n", count), ("--examples", examples)):
         if number < 1:
             raise UsageError(f"{name} must be at least 1, not {number}")
-    field = system.spec[system.spec.medium]
     if out is not None:
-        ending(out, field)  # before the work, not after it
+        ending(out, system.spec.medium)  # before the work, not after it
     count = 1 if decoding.beams > 1 else count  # a search has one end, however often it is begun
     batch, kept = _given(run, system, given, examples, keep)
     originals = batch[system.spec.medium]
@@ -78,7 +77,7 @@ def complete_examples(
     own, completed = to_units(originals, system.spec), to_units(made, system.spec)
     completed = completed.reshape(len(originals), count, *completed.shape[1:])
     if out is not None:
-        write_completions(own, kept.numpy(), completed, out, field)
+        write_completions(own, kept.numpy(), completed, out, system.spec.medium, rate=system.spec.rate)
     return completed
 
 

@@ -235,6 +235,12 @@ class Spec(Mapping[str, Field]):
                 return name
         raise DataError(f"the data has only {self}, and nothing that can be learned to be made")
 
+    @property
+    def rate(self) -> int | None:
+        """Samples a second of what an example is, where that is a sound."""
+        made = self.fields[self.medium]
+        return made.rate if isinstance(made, Audio) else None
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object from which `Spec.from_json` builds an equal spec."""
         return {name: field.to_json() for name, field in self.fields.items()}
