@@ -99,6 +99,31 @@ def test_a_fused_optimiser_moves_as_the_plain_one_does_whatever_the_layout():
         torch.testing.assert_close(value, ends[1][name], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("precision", "able", "imitated"),
+    [
+        ("bf16", {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, True),
+        ("bf16", {"architecture": "x86_64", "avx512_bf16": True}, False),
+        ("bf16", {"architecture": "x86_64", "amx_bf16": True}, False),
+        ("fp16", {"architecture": "x86_64", "avx512_bf16": True}, True),
+        ("bf16", {"architecture": "aarch64"}, False),  # not known
+        ("32", {"architecture": "x86_64"}, False),
+    ],
+)
+def test_half_precision_that_is_only_imitated_is_told(
+    precision: str,
+    able: dict[str, Any],
+    imitated: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    options: dict[str, Any] = {"steps": 1, "batch_size": 4, "width": 4, "device": "cpu", "doctor": "off"}
+    kallima.train("gan", data="ring", out=tmp_path / "run", precision=precision, sample_every=0, **options)
+    assert (f"{precision} is only imitated on this processor" in capsys.readouterr().err) == imitated
+
+
 def test_seeds_decide(tmp_path: Path):
     runs = [
         kallima.train("dcgan", **SHORT, seed=seed, steps=2, out=tmp_path / str(i)) for i, seed in enumerate((1, 1, 2))

@@ -12,6 +12,7 @@ from kallima.system import System
 from kallima.training import checkpoint, distribution
 from kallima.training.attendance import Attendant, Way
 from kallima.training.events import NotFiniteError, Progress, Recorder
+from kallima.training.precision import emulated
 from kallima.training.run import Run
 from kallima.training.trainer import Trainer
 
@@ -125,6 +126,10 @@ class _Sitting:
         if self.recorder:
             self.run.update(status="running", message=None, step=trainer.step)
             self.recorder.start(trainer.step)
+            if emulated(options.precision, trainer.device):
+                self.progress.say(
+                    f"{options.precision} is only imitated on this processor: --precision 32 is likely faster"
+                )
             if checkpoint.latest(self.folder) is None:
                 self.save()  # so that there is one to go back to, whatever happens
         while trainer.step < trainer.steps:

@@ -37,6 +37,17 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def emulated(precision: str, device: torch.device) -> bool:
+    """Say whether the device is known to have no instructions for a number format, so that it is slower than full."""
+    if precision == "32":
+        return False
+    if device.type == "cuda":
+        return precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
+    family = ("avx512_bf16", "amx_bf16") if precision == "bf16" else ("avx512_fp16", "amx_fp16")
+    return able.get("architecture") == "x86_64" and not any(able.get(each) for each in family)
+
+
 class Precision:
     """Autocast for the forward passes and, for fp16, a scaler a player that keeps small gradients from vanishing."""
 
