@@ -10,8 +10,9 @@ from PIL import Image as Pillow
 from PIL import ImageSequence
 
 import kallima
+from kallima.cli.runs import SAMPLED
 from kallima.errors import UsageError
-from kallima.reporting.export import ENDINGS, write_completions, write_samples
+from kallima.reporting.export import ENDINGS, ending, write_completions, write_samples
 from kallima.reporting.grid import image_grid
 
 MADE = {
@@ -63,6 +64,11 @@ def test_videos_in_one_file_move_together(columns: int, tmp_path: Path) -> None:
     assert len(frames) == 3
     for number, frame in enumerate(frames):
         np.testing.assert_array_equal(frame, np.asarray(image_grid(samples[:, number], columns=columns)))
+
+
+def test_the_command_that_is_offered_after_a_training_would_work() -> None:
+    for medium, words in SAMPLED.items():
+        assert ending(words.split()[-1], medium)
 
 
 def test_a_name_that_will_not_do_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -328,7 +328,9 @@ def test_it_learns_tones_what_it_is_told_of_them_and_where_they_end():
     assert (made[:, 0] != 0).float().mean() > 0.8
 
 
-def test_the_commands_train_sample_and_complete(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_the_commands_train_sample_and_complete(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+):
     tone = np.rint(9000 * np.sin(np.arange(900) * 0.3)).astype(np.int16)
     for name, start in (("low/1", 0), ("low/2", 300), ("high/1", 100), ("high/2", 500)):
         path = tmp_path / "in" / f"{name}.wav"
@@ -352,5 +354,9 @@ def test_the_commands_train_sample_and_complete(tmp_path: Path, caplog: pytest.L
         assert step.max() < 0.02  # the levels of the μ-law nearest to it
     assert main(["complete", str(run), str(tmp_path / "in"), "-n", "1", "--out", f"{tmp_path}/c/"]) == 0
     assert main(["evaluate", str(run), "--metrics", "nats-per-sample,nll", "--out", str(tmp_path / "s.json")]) == 0
+    capsys.readouterr()
+    for words in (["complete", str(run), "digits"], ["evaluate", str(run), "--data", "digits"]):
+        assert main(words) == 1
+        assert capsys.readouterr().err == "error: digits holds images, and the run makes sounds\n"
     each, whole = (score["value"] for score in json.loads((tmp_path / "s.json").read_text())["scores"])
     assert each == pytest.approx(whole / 240, rel=1e-5)

@@ -196,7 +196,7 @@ def truth_of_run(
         return Truth(job.looking_at(data, spec).dataset(progress), trained_on)
     if not isinstance(data, (str, Path)) or holds_statistics(data, options.get("key")):
         return Truth(open_truth(data, split=split, **options).real, trained_on)
-    seen = dataclasses.asdict(job.looking_at(data, spec).data) | dict(options)
+    seen = dataclasses.asdict(job.looking_at(data, spec).data) | {"medium": spec.medium} | dict(options)
     seen.pop("data")
     truth = open_truth(data, split=split, metrics=metrics, seed=seed, **seen)
     assert not isinstance(truth.real, Reference)

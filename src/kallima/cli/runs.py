@@ -13,6 +13,7 @@ from kallima.cli.catalogue import listing
 from kallima.cli.output import emit, emit_json, messages, tell
 from kallima.cli.parsing import JSON, Command, command
 from kallima.completing import complete
+from kallima.data.spec import Spec
 from kallima.errors import Interrupted, UsageError
 from kallima.options import DataOptions, TrainingOptions
 from kallima.recipe import describe, get_recipe
@@ -22,6 +23,9 @@ _EXPLANATION = (
     "Train a recipe on data. Each recipe has arguments of its own beside the common options; "
     "kallima train RECIPE --help tells both. The recipe auto is chosen by the data and the machine."
 )
+
+SAMPLED = {"audio": "-n 8 --out samples.wav", "video": "-n 8 --out samples.gif", "text": "-n 20 --out samples.txt"}
+"""How a first look at samples is asked for that are no images."""
 
 DRY_RUN = Parameter("dry_run", bool, False, "Print everything resolved, with what it would take, and stop.")
 
@@ -92,7 +96,8 @@ def _finish(train: Callable[[], Run], *, json: bool) -> int:
             if report.is_file():
                 tell(f"report:   {report}")
             if "Samples" in run.manifest["capabilities"]:
-                tell(f"samples:  kallima sample {run} -n 64 --out grid.png")
+                words = SAMPLED.get(Spec.from_json(run.manifest["spec"]).medium, "-n 64 --out grid.png")
+                tell(f"samples:  kallima sample {run} {words}")
                 tell(f"scores:   kallima evaluate {run}")
     return code
 

@@ -96,10 +96,7 @@ def _given(run: Run, system: System, given: Any, examples: int, keep: float) -> 
         job = Job.from_manifest(run.manifest).looking_at(given, system.spec)
         view = job.data.beside_name()
         key, skip_bad = view.pop("key"), view.pop("skip_bad")
-        dataset = prepare(open_source(given, key=key), View(**view), skip_bad=skip_bad)
-        medium = system.spec.medium
-        if medium not in dataset.spec:
-            raise DataError(f"{given} has {dataset.spec}, and the run makes {medium}")
+        dataset = prepare(open_source(given, key=key, medium=system.spec.medium), View(**view), skip_bad=skip_bad)
         indices = np.arange(min(examples, len(dataset)))
         fields = dict(as_batch(dataset.read(indices)).fields)
         if isinstance(field, Text):

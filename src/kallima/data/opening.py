@@ -11,6 +11,7 @@ from kallima.data.folder import Folder
 from kallima.data.idx import IdxImages, is_idx
 from kallima.data.kinds import kind_of
 from kallima.data.source import Source
+from kallima.data.spec import MEDIA
 from kallima.data.text import SUFFIXES as TEXTS
 from kallima.data.text import TextLines
 from kallima.data.video import VideoFolder, holds_videos
@@ -64,15 +65,23 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _KINDS = "a folder of images or sounds, a .tar or .tar.gz of them, an .npz or .npy, idx files, or a .txt of lines"
 
 
-def open_source(name: str | Path, *, split: str = "train", key: str | None = None) -> Source:
+def open_source(name: str | Path, *, split: str = "train", key: str | None = None, medium: str | None = None) -> Source:
     """Open an embedded set by its name, else what lies at a path (./glyphs is a folder of that name).
 
-    `key` names the array to read in an .npz.
+    `key` names the array to read in an .npz; `medium` is what a run makes that is to see the data.
 
     Raises:
         UsageError: there is neither a set nor a path of that name, or `key` does not apply.
-        DataError: the data cannot be used, or lacks the split.
+        DataError: the data cannot be used, lacks the split, or is of another medium.
     """
+    source = _open(name, split, key)
+    if medium is not None and medium not in source.fields:
+        held = " and ".join(MEDIA[field] for field in source.fields if field in MEDIA)
+        raise DataError(f"{name} holds {held}, and the run makes {MEDIA[medium]}")
+    return source
+
+
+def _open(name: str | Path, split: str, key: str | None) -> Source:
     text = os.fspath(name)
     if key is not None and (text in EMBEDDED or not text.lower().endswith(_ARRAYS)):
         raise UsageError(f"--key names an array in an .npz, and {text} is none")

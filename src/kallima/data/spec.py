@@ -195,8 +195,9 @@ def _immutable(value: Any) -> Any:
     return tuple(map(_immutable, value)) if isinstance(value, list) else value
 
 
-MEDIA = ("image", "video", "audio", "points", "text")
-"""The fields that an example can be of; the first that it has is what a system makes, the others tell more of it."""
+MEDIA = {"image": "images", "video": "videos", "audio": "sounds", "points": "points", "text": "texts"}
+"""The fields that an example can be of, and what several are called; the first that it has is what a system makes, the
+others tell more of it."""
 
 
 @dataclass(frozen=True)

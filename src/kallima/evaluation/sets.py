@@ -108,18 +108,19 @@ def open_data(
     split: str = "train",
     key: str | None = None,
     skip_bad: bool = False,
+    medium: str | None = None,
     progress: Prepared | None = None,
     **view: Any,
 ) -> "Dataset":
-    """Open and prepare data; `view` is how its images are seen (size, crop, channels).
+    """Open and prepare data, of a `medium` if that is said; `view` is how its images are seen (size, crop, channels).
 
     Raises:
         UsageError: there is no such data, or an option does not apply.
-        DataError: the data is broken, or lacks the split.
+        DataError: the data is broken, of another medium, or lacks the split.
     """
     from kallima.data.dataset import prepare
 
-    source = open_source(name, split=split, key=key)
+    source = open_source(name, split=split, key=key, medium=medium)
     return prepare(source, View(**view), skip_bad=skip_bad, progress=progress)
 
 

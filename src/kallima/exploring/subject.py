@@ -107,7 +107,7 @@ class Subject:
             DataError: they cannot be read, or have another size.
         """
         view = self.job.looking_at(place, self.spec).data
-        source = open_source(place)
+        source = open_source(place, medium="image")
         with showing(World()) as show:
             data = prepare(
                 source,

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from kallima.data.spec import MEDIA
 from kallima.errors import Interrupted, KallimaError, TrainingError
 from kallima.options import TrainingOptions
 from kallima.system import System
@@ -28,10 +29,6 @@ class Watch:
     picture: Callable[[System, int], None]
     score: Callable[[System], tuple[Mapping[str, float], bool]] | None = None
     doctor: Attendant | None = None
-
-
-UNITS = {"audio": "sounds", "points": "points"}
-"""What examples are called where it is not the plural of the medium."""
 
 
 class Interruption:
@@ -118,7 +115,7 @@ class _Sitting:
                 self.doctor.recall(run.path / "events.jsonl")
         assert options.batch_size is not None
         self.batch_size = options.batch_size
-        unit = UNITS.get(trainer.system.spec.medium, trainer.system.spec.medium + "s")
+        unit = MEDIA[trainer.system.spec.medium]
         self.progress = Progress(trainer.steps, trainer.step, batch_size=self.batch_size, unit=unit, visible=self.leads)
 
     def play(self, interruption: Interruption) -> None:
