@@ -18,7 +18,7 @@ from kallima.data.spec import Attributes, Audio, Image, Label, Points, Spec, Tex
 from kallima.errors import DataError
 from kallima.recipe import Recipe, recipes
 from kallima.sampling.drawing import draw
-from kallima.system import Samples, System
+from kallima.system import Conditional, Decodes, Samples, System
 from kallima.training import checkpoint
 from kallima.training.trainer import Trainer
 
@@ -249,6 +249,22 @@ def test_samples_have_the_promised_shape_range_and_repeatability(case: Case):
         assert draw(system, 3, seed=0).dtype == np.uint8
         assert draw(system, 3, seed=0).shape == (3, field.height, field.width, field.channels)
     assert np.array_equal(draw(system, 7, seed=2)[:3], draw(system, 3, seed=2))
+
+
+def test_what_can_be_asked_for_has_a_place_in_the_latents():
+    told = 0
+    for case in (case.values[0] for case in CASES if not case.values[0].arguments):
+        system = build(case)
+        if not (isinstance(system, Decodes) and isinstance(system, Conditional)):
+            continue
+        told += 1
+        own = {name: part.place for name, part in system.conditions.parts.items()}
+        reading = getattr(system, "reading", None)  # what is read or heard stands there as it was understood
+        for name, place in (own if reading is None else reading.places).items():
+            assert name in system.parts, f"{case.recipe.name} has no place for {name}"
+            assert system.parts[name].stop - system.parts[name].start == place.stop - place.start, case.recipe.name
+        assert max(part.stop for part in system.parts.values()) == system.latents(1).shape[1], case.recipe.name
+    assert told >= 10
 
 
 @every_case

@@ -138,7 +138,7 @@ def test_a_latent_is_style_noise_and_class_and_comes_back_from_what_it_made():
     system = build("m1-m2", latent_dim=4, style=3, units=9)
     latents = system.latents(6, rng=torch.Generator().manual_seed(0))
     assert latents.shape == (6, 10)
-    assert system.parts == {"z": slice(0, 7), "category": slice(7, 10)}
+    assert system.parts == {"z": slice(0, 7), "label": slice(7, 10)}
     assert torch.equal(latents[:, 7:].sum(1), torch.ones(6))
     asked = F.one_hot(torch.tensor([1, 2]), 3)
     assert torch.equal(system.latents(2, condition=asked)[:, 7:], asked.float())

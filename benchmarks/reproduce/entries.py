@@ -224,7 +224,7 @@ ENTRIES: dict[str, Entry] = {
         shows=ERRORS,
         bar=Bar("error ≤ 15 %", lambda own: own["error"] <= 0.15),
         published="11.97 %",
-        picture=judging.rows_of_categories,
+        picture=judging.rows_of_classes,
     ),
     **{
         name: Entry(

@@ -11,14 +11,16 @@ SLOPE = 0.2
 class JointDiscriminator(Discriminator):
     """Describes example and code each by its own body, then both together by a dense layer of `units`, then scores.
 
-    `discriminator` gives the examples' body; its head, which has not seen the code, is put aside.
+    `discriminator` gives the examples' body; its head, which has not seen the code, is put aside. Scores are multiplied
+    by `sharpness`: spectrally normalised, that is how much they can differ at the most for inputs 1 apart.
     """
 
-    def __init__(self, discriminator: Discriminator, code_dim: int, *, units: int):
+    def __init__(self, discriminator: Discriminator, code_dim: int, *, units: int, sharpness: float = 1.0):
         assert isinstance(discriminator.head, nn.Linear)
         inputs = discriminator.head.in_features + units
         head = nn.Sequential(nn.Linear(inputs, units), nn.LeakyReLU(SLOPE), nn.Linear(units, 1))
         super().__init__(discriminator.body, head)
+        self.sharpness = sharpness
         self.code_body = nn.Sequential(
             *(nn.Linear(code_dim, units), nn.LeakyReLU(SLOPE)), *(nn.Linear(units, units), nn.LeakyReLU(SLOPE))
         )
@@ -29,4 +31,4 @@ class JointDiscriminator(Discriminator):
 
     def forward(self, example: Tensor, code: Tensor) -> Tensor:  # type: ignore[override]
         """(N, …) with codes (N, d) to (N,) scores."""
-        return self.head(self.features(example, code)).squeeze(1)
+        return self.sharpness * self.head(self.features(example, code)).squeeze(1)

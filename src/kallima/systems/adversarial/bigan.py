@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kallima.data.spec import Image, Spec
+from kallima.errors import UsageError
 from kallima.layers.spectral import spectrally_normalised
 from kallima.networks.encoder import GaussianEncoder, PointEncoder
 from kallima.networks.joint import JointDiscriminator
@@ -43,8 +44,9 @@ class BiGAN(EncodingGame):
     the kind, last the strokes; samples look like the data long before that.
 
     Where we deviate: latents are normal, the paper's for digits uniform. The networks are convolutions (`--generator
-    mlp` for the paper's dense ones on digits), and the discriminator is spectrally normalised, sees example and code
-    through a body each, and has neither the batch normalisation of BiGAN nor the dropout and maxout of ALI. ALI's
+    mlp` for the paper's dense ones on digits) with 16 latents, the paper's for digits 50, and the discriminator is
+    spectrally normalised, its scores multiplied by `--sharpness`, sees example and code through a body each, and has
+    neither the batch normalisation of BiGAN nor the dropout and maxout of ALI. ALI's
     generator is deterministic. What is encoded is described by the mean μ(x).
     """
 
@@ -92,18 +94,27 @@ class BiGAN(EncodingGame):
         return self.discriminator(*encoded), self.discriminator(*generated)
 
 
-def joint_networks(spec: Spec, networks: Networks, outputs: int) -> tuple[nn.Module, nn.Module, JointDiscriminator]:
+def joint_networks(
+    spec: Spec, networks: Networks, outputs: int, sharpness: float
+) -> tuple[nn.Module, nn.Module, JointDiscriminator]:
     """Build the generator, the body of an encoder with `outputs` times as many outputs as latents, the discriminator.
 
     The encoder's body goes with the generator's; `networks.discriminator` is that of the discriminator alone, which is
     spectrally normalised: without it the two kinds of pairs, which lie apart until E inverts G, are told at a glance.
+    But normalised alone it hardly sees whether a code is the right one, so its scores are multiplied by `sharpness`.
+
+    Raises:
+        UsageError: `sharpness` is not above 0.
     """
+    if not sharpness > 0:
+        raise UsageError(f"--sharpness must be above 0, not {sharpness:g}")
     generator = build_generator(spec, networks)
     latent_dim = int(generator.latent_dim)  # type: ignore[arg-type]
     encoder = build_encoder(spec, replace(networks, discriminator="auto"), outputs * latent_dim)
     alone = build_discriminator(spec, networks)
     assert isinstance(alone.head, nn.Linear)
-    joint = JointDiscriminator(alone, latent_dim, units=min(alone.head.in_features, MOST_UNITS))
+    units = min(alone.head.in_features, MOST_UNITS)
+    joint = JointDiscriminator(alone, latent_dim, units=units, sharpness=sharpness)
     return generator, encoder, spectrally_normalised(joint)
 
 
@@ -118,15 +129,19 @@ def joint_networks(spec: Spec, networks: Networks, outputs: int) -> tuple[nn.Mod
 def bigan(
     spec: Spec,
     *,
-    networks: Networks = Networks(discriminator="plain", width=16, latent_dim=50),
+    sharpness: float = 64.0,
+    networks: Networks = Networks(discriminator="plain", width=16, latent_dim=16),
     play: Play = Play(learning_rate=5e-4),
 ) -> BiGAN:
     """A game over pairs in which an encoder learns, unseen by any error of rebuilding, to invert the generator.
 
     discriminator            minimises  −E log D(x, E(x)) − E log(1 − D(G(z), z))
     encoder and generator    minimise   −E log(1 − D(x, E(x))) − E log D(G(z), z)
+
+    Args:
+        sharpness: what the normalised discriminator's scores are multiplied by, so that it sees a code that is off
     """
-    generator, body, discriminator = joint_networks(spec, networks, 1)
+    generator, body, discriminator = joint_networks(spec, networks, 1, sharpness)
     return BiGAN(spec, generator, PointEncoder(body), discriminator, play=play)
 
 
@@ -141,7 +156,8 @@ def bigan(
 def ali(
     spec: Spec,
     *,
-    networks: Networks = Networks(discriminator="plain", width=16, latent_dim=50),
+    sharpness: float = 64.0,
+    networks: Networks = Networks(discriminator="plain", width=16, latent_dim=16),
     play: Play = Play(learning_rate=5e-4),
 ) -> BiGAN:
     """A game over pairs in which an encoder learns the distribution of latents behind each example.
@@ -150,6 +166,9 @@ def ali(
     encoder and generator    minimise   −E log(1 − D(x, z ~ q(z|x))) − E log D(G(z), z)
 
     q(z|x) = N(μ(x), diag σ²(x)); `bigan` has a deterministic encoder in its place.
+
+    Args:
+        sharpness: what the normalised discriminator's scores are multiplied by, so that it sees a code that is off
     """
-    generator, body, discriminator = joint_networks(spec, networks, 2)
+    generator, body, discriminator = joint_networks(spec, networks, 2, sharpness)
     return BiGAN(spec, generator, GaussianEncoder(body), discriminator, play=play)

@@ -78,7 +78,7 @@ class M1M2(EncodingAutoencoder):
         self.streams, self.conditions = upper.streams, Conditions(spec, ("label",))
         below, both = networks.latent_dim, upper.latent_dim + networks.latent_dim
         self.sizes = (upper.latent_dim, below, upper.classes)
-        self.parts = {"z": slice(0, both), "category": slice(both, both + upper.classes)}
+        self.parts = {"z": slice(0, both), "label": slice(both, both + upper.classes)}
 
     def game(self) -> list[Phase]:
         """The lower autoencoder first; then the upper model, and the classifier of codes beside it."""

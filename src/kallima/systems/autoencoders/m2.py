@@ -71,6 +71,7 @@ class M2(ClassVAE):
         super().__init__(spec, networks, likelihood, classes, told=True, descent=descent)
         self.classification = classification
         self.conditions = Conditions(spec, ("label",))
+        self.parts = {"z": self.parts["z"], "label": self.parts["category"]}  # what it is told is not found
         self.baseline = Baseline(deepcopy(self.sorter))
         few = Portion(few=labelled, batch_size=min(labelled, 100))
         self.streams = {"data": Portion(), "labelled": few}
