@@ -137,7 +137,14 @@ ENTRIES: dict[str, Entry] = {
         )
     },
     "cgan": Entry(
-        CONDITIONAL, "cgan", **MNIST, judge=recovery, shows=RECOVERY, bar=RECOVERED, picture=judging.rows_of_classes
+        CONDITIONAL,
+        "cgan",
+        **MNIST,
+        judge=recovery,
+        shows=RECOVERY,
+        bar=RECOVERED,
+        picture=judging.rows_of_classes,
+        seeds=3,
     ),
     "projection-gan": Entry(
         CONDITIONAL,
@@ -147,9 +154,17 @@ ENTRIES: dict[str, Entry] = {
         shows=RECOVERY,
         bar=RECOVERED,
         picture=judging.rows_of_classes,
+        seeds=3,
     ),
     "acgan": Entry(
-        CONDITIONAL, "acgan", **MNIST, judge=recovery, shows=RECOVERY, bar=RECOVERED, picture=judging.rows_of_classes
+        CONDITIONAL,
+        "acgan",
+        **MNIST,
+        judge=recovery,
+        shows=RECOVERY,
+        bar=RECOVERED,
+        picture=judging.rows_of_classes,
+        seeds=3,
     ),
     "infogan": Entry(
         FOUND,
@@ -173,6 +188,7 @@ ENTRIES: dict[str, Entry] = {
         shows={"cluster-accuracy": ".3f", **P3},
         published="16 clusters: 9.55 % error",
         picture=judging.rows_of_categories,
+        seeds=3,
     ),
     "gmvae": Entry(
         FOUND,
@@ -214,6 +230,7 @@ ENTRIES: dict[str, Entry] = {
         shows={"error": ".3f"},
         published="1.90 %",
         picture=judging.rows_of_classes,
+        seeds=3,
     ),
     "m2": Entry(
         FEW_LABELS,
@@ -263,6 +280,7 @@ ENTRIES: dict[str, Entry] = {
             against="vae, convolutional",
         ),
         picture=judging.beside_originals,
+        seeds=3,
     ),
     "alpha-gan": Entry(
         INFERENCE,
@@ -272,6 +290,7 @@ ENTRIES: dict[str, Entry] = {
         shows=INFERRED,
         bar=Bar("1-NN of reconstructions ≥ 90 %", lambda own: own["rebuilt"] >= 0.90),
         picture=judging.beside_originals,
+        seeds=3,
     ),
     "aae": Entry(
         INFERENCE,
@@ -289,7 +308,14 @@ ENTRIES: dict[str, Entry] = {
         picture=judging.beside_originals,
     ),
     "aae without the game": Entry(
-        INFERENCE, "aae", **MNIST, judge=inference, shows=INFERRED, options={"adversarial_weight": 0.0}, picture=None
+        INFERENCE,
+        "aae",
+        **MNIST,
+        judge=inference,
+        shows=INFERRED,
+        options={"adversarial_weight": 0.0},
+        picture=None,
+        seeds=3,
     ),
     "aae, unseen by chance": Entry(
         INFERENCE,
@@ -302,9 +328,23 @@ ENTRIES: dict[str, Entry] = {
         seeds=3,
         picture=None,
     ),
-    "lapgan": Entry(PYRAMIDS, "lapgan", **MNIST, judge=p3.score, shows=P3),
+    "lapgan": Entry(
+        PYRAMIDS,
+        "lapgan",
+        **MNIST,
+        judge=p3.score,
+        shows=P3,
+        seeds=3,
+    ),
     "stackgan": Entry(PYRAMIDS, "stackgan", **MNIST, judge=recovery, shows=RECOVERY, picture=judging.rows_of_classes),
-    "lcc-gan": Entry(PYRAMIDS, "lcc-gan", **MNIST, judge=p3.score, shows=P3),
+    "lcc-gan": Entry(
+        PYRAMIDS,
+        "lcc-gan",
+        **MNIST,
+        judge=p3.score,
+        shows=P3,
+        seeds=3,
+    ),
     "cogan": Entry(
         DOMAINS,
         "cogan",
@@ -315,6 +355,7 @@ ENTRIES: dict[str, Entry] = {
         bar=Bar("agreement ≥ .90", lambda own: own["agreement"] >= 0.90),
         published=".967",
         picture=judging.rows_of_domains,
+        seeds=3,
     ),
     **{
         f"vae, {steps:,} steps": Entry(
@@ -350,6 +391,7 @@ ENTRIES: dict[str, Entry] = {
         shows=P3,
         options={"network": "convolutional", "width": 16, "latent_dim": 32, "steps": 4_000, "batch_size": 64},
         picture=judging.beside_originals,
+        seeds=3,
     ),
     "autoencoder": Entry(
         VARIATIONAL,
@@ -452,6 +494,7 @@ ENTRIES: dict[str, Entry] = {
                     and own["attribute-recovery, unseen"] >= 0.8
                 ),
             ),
+            seeds=3,
             picture=senses.of_unseen_captions,
         )
         for recipe, more in (
@@ -469,6 +512,7 @@ ENTRIES: dict[str, Entry] = {
         shows=SEEN_AND_UNSEEN,
         options={"width": 24, "steps": 2_000},
         picture=senses.of_unseen_captions,
+        seeds=3,
     ),
     "gan-cls, faces": Entry(
         SENSES,
@@ -490,6 +534,7 @@ ENTRIES: dict[str, Entry] = {
         options={"width": 16, "steps": 2_500},
         bar=Bar("digit ≥ 80 %", lambda own: own["label-recovery"] >= 0.8),
         picture=senses.of_test_sounds,
+        seeds=3,
     ),
     "sound-to-image, scenes": Entry(
         SENSES,
