@@ -92,8 +92,8 @@ ENTRIES: dict[str, Entry] = {
     "dcgan": Entry(DIGITS, "dcgan", **MNIST, judge=p3.score, shows=P3, bar=at_most(0.10), options=SMALL),
     "lsgan": Entry(DIGITS, "lsgan", **MNIST, judge=p3.score, shows=P3, bar=at_most(0.15), options=SMALL),
     "ebgan": Entry(DIGITS, "ebgan", **MNIST, judge=p3.score, shows=P3, bar=at_most(0.15), options=SMALL),
-    "dcgan, clothes": Entry(CLOTHES, "dcgan", **FASHION, judge=clothes, shows=P3, options=SMALL, seeds=3),
-    "lsgan, clothes": Entry(CLOTHES, "lsgan", **FASHION, judge=clothes, shows=P3, options=SMALL, seeds=3),
+    "dcgan, clothes": Entry(CLOTHES, "dcgan", **FASHION, judge=clothes, shows=P3, options=LONG, seeds=3),
+    "lsgan, clothes": Entry(CLOTHES, "lsgan", **FASHION, judge=clothes, shows=P3, options=LONG, seeds=3),
     "vae, clothes": Entry(CLOTHES, "vae", **FASHION, judge=clothes, shows=P3),
     "projection-gan, clothes": Entry(
         CLOTHES,

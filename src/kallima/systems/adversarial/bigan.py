@@ -129,7 +129,7 @@ def joint_networks(
 def bigan(
     spec: Spec,
     *,
-    sharpness: float = 64.0,
+    sharpness: float = 8.0,
     networks: Networks = Networks(discriminator="plain", width=16, latent_dim=16),
     play: Play = Play(learning_rate=5e-4),
 ) -> BiGAN:
@@ -156,7 +156,7 @@ def bigan(
 def ali(
     spec: Spec,
     *,
-    sharpness: float = 64.0,
+    sharpness: float = 8.0,
     networks: Networks = Networks(discriminator="plain", width=16, latent_dim=16),
     play: Play = Play(learning_rate=5e-4),
 ) -> BiGAN:
