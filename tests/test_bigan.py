@@ -97,18 +97,15 @@ def test_an_encoder_that_inverts_the_generator_leaves_nothing_to_tell():
     torch.testing.assert_close(game.reconstruct(batch["points"]), batch["points"], atol=1e-4, rtol=1e-4)
 
 
-def test_sharpness_is_how_much_scores_can_differ():
-    spec, scores = Spec({"image": Image(1, 8, 8)}), {}
-    images, codes = torch.rand(2, 9, 1, 8, 8) * 2 - 1, torch.randn(2, 9, 4)
+def test_scores_are_multiplied_by_the_sharpness():
+    spec, scores = Spec({"image": Image(1, 8, 8)}), []
+    images, codes = torch.rand(9, 1, 8, 8) * 2 - 1, torch.randn(9, 4)
     for sharpness in (1.0, 64.0):
         torch.manual_seed(0)
-        joint = get_recipe("bigan").build(spec, width=8, latent_dim=4, sharpness=sharpness).discriminator
-        joint(images[0], codes[0])  # a step of the power iteration
-        joint.eval()
-        first, second = scores[sharpness] = [joint(*pair) for pair in zip(images, codes, strict=True)]
-        apart = torch.cat([(images[0] - images[1]).flatten(1), codes[0] - codes[1]], 1).norm(dim=1)
-        assert ((first - second).abs() <= 2 * sharpness * apart).all()  # 2: the estimate of the norm is young
-    torch.testing.assert_close(scores[64.0][0], 64 * scores[1.0][0])
+        system = get_recipe("bigan").build(spec, width=8, latent_dim=4, sharpness=sharpness)
+        scores.append(system.discriminator.eval()(images, codes))
+    torch.testing.assert_close(scores[1], 64 * scores[0])
+    assert scores[0].std() > 0
     with pytest.raises(UsageError, match="--sharpness must be above 0, not 0"):
         get_recipe("bigan").build(spec, sharpness=0.0)
 

@@ -110,6 +110,7 @@ def resume(
 
     Raises:
         RunError: there is no run or checkpoint, it is in use, or its recipe, arguments or data are not what they were.
+        Interrupted: as for `train`.
     """
     import torch
 

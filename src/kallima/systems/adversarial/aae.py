@@ -164,8 +164,8 @@ class AdversarialAutoencoder(CodedGame):
     What to watch: "reconstruction", the squared error per dimension, against that of a plain autoencoder, which
     λ = 0 gives; and the discriminator's terms, which sum to log 4 = 1.386 where the codes cannot be told from the
     prior. `kallima evaluate` scores samples; whether codes follow the prior is for a test of two samples to say
-    (`kallima.evaluation.gaussian_mmd`). Codes of images that it has not learned from follow it too, if these are drawn
-    like those that it has; MNIST's test images, by other writers, are not.
+    (`kallima.evaluation.gaussian_mmd`). Codes of images that it has not learned from follow it nearly as well, if these
+    are drawn like those that it has; MNIST's test images, by other writers, are not.
 
     Where we deviate: the paper steps down the two terms in turn, with an optimiser for each; here the autoencoder takes
     one step down their sum, in which λ is a plain exchange rate. Codes are batch-normalised, in a plain autoencoder of

@@ -46,8 +46,8 @@ class BiGAN(EncodingGame):
     Where we deviate: latents are normal, the paper's for digits uniform. The networks are convolutions (`--generator
     mlp` for the paper's dense ones on digits) with 16 latents, the paper's for digits 50, and the discriminator is
     spectrally normalised, its scores multiplied by `--sharpness`, sees example and code through a body each, and has
-    neither the batch normalisation of BiGAN nor the dropout and maxout of ALI. ALI's
-    generator is deterministic. What is encoded is described by the mean μ(x).
+    neither the batch normalisation of BiGAN nor the dropout and maxout of ALI. ALI's generator is deterministic. What
+    is encoded is described by the mean μ(x).
     """
 
     discriminator: JointDiscriminator
