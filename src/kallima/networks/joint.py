@@ -12,7 +12,7 @@ class JointDiscriminator(Discriminator):
     """Describes example and code each by its own body, then both together by a dense layer of `units`, then scores.
 
     `discriminator` gives the examples' body; its head, which has not seen the code, is put aside. Scores are multiplied
-    by `sharpness`: spectrally normalised, that is how much they can differ at the most for inputs 1 apart.
+    by `sharpness`, and with them the bound that spectral normalisation sets to their slope.
     """
 
     def __init__(self, discriminator: Discriminator, code_dim: int, *, units: int, sharpness: float = 1.0):
